@@ -1,0 +1,1 @@
+"""Profiles in, findings out: shift tests, forecast scores, alarm control and export."""

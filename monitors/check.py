@@ -1,0 +1,255 @@
+"""Compares two tables: is each feature, given all the others, still what it was?
+
+The null is a permutation of blocks of rows between the two tables, so that the false-alarm rate holds whatever
+the law of the rows, as long as stretches longer than a block are exchangeable. Blocks are as long as the
+rows' serial dependence asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from monitors.counts import fit_rate
+from monitors.encoder import Encoder, fit_encoder
+from monitors.explain import explain
+from monitors.feature_shift.likelihood_ratio import without
+from monitors.feature_shift.locate import Evidence, locate
+from monitors.feature_shift.null import Null, fit_null
+from monitors.gram import FloatArray, Profile, profile_blocks
+from schemas.errors import SourceError
+from schemas.stream import Column, FeatureShift
+
+BLOCKS = 100  # per table, where serial dependence allows
+LEAST_BLOCKS = 8
+LEAST_ROWS = 40
+SAMPLE_ROWS = 65_536  # rows the basis is fixed on
+_LENGTHS = 5.0  # a block is so many integrated autocorrelation times long
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFinding:
+    """One tested feature of a comparison."""
+
+    subject: str
+    statistic: float  #: −log₁₀ p of this feature alone
+    threshold: float  #: statistic that any feature exceeds with probability `false_alarm_rate`
+    p_value: float
+    effect: float
+    alarm: bool
+    rank: int
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The result of `check`."""
+
+    findings: tuple[FeatureFinding, ...]
+    rows: dict[str, int]
+    false_alarm_rate: float
+    notes: tuple[str, ...]
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any feature moved."""
+        return any(finding.alarm for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``tidegauge check --json`` prints."""
+        return {
+            "alarm": self.alarm,
+            "rows": self.rows,
+            "false_alarm_rate": self.false_alarm_rate,
+            "findings": [
+                {
+                    "monitor": "feature_shift",
+                    "method": "moments",
+                    "subject": finding.subject,
+                    "statistic": finding.statistic,
+                    "threshold": finding.threshold,
+                    "p_value": finding.p_value,
+                    "effect": finding.effect,
+                    "alarm": finding.alarm,
+                    "rank": finding.rank,
+                    "explanation": finding.explanation,
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def check(
+    reference: pa.Table,
+    current: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    false_alarm_rate: float = 0.05,
+    condition_on: Sequence[str] = (),
+    seed: int = 0,
+    ignore_below: float | None = None,
+) -> Comparison:
+    """Compare two tables of typed rows.
+
+    Parameters
+    ----------
+    reference, current : tables with the columns named in `columns`; nulls allowed; rows in order of time,
+        where they have one.
+    columns : what each column holds; those with the role `feature` are tested.
+    false_alarm_rate : probability that any feature is named when nothing changed.
+    condition_on : columns that explain the others and are not tested.
+    seed : of the permutations.
+    ignore_below : smallest effect that is an alarm, in conditional standard deviations.
+
+    Raises
+    ------
+    SourceError
+        A table with too few rows.
+    ReferenceDataError
+        No feature, too many, or one without any value.
+    """
+    for name, table in (("reference", reference), ("current", current)):
+        if table.num_rows < LEAST_ROWS:
+            message = f"the {name} table has {table.num_rows} rows; a comparison needs at least {LEAST_ROWS}"
+            raise SourceError(message)
+    floor = FeatureShift().ignore_below if ignore_below is None else ignore_below
+    features = [
+        name for name, column in columns.items() if column.role == "feature" and name not in condition_on
+    ]
+    encoder = fit_encoder(
+        _thin(reference),
+        columns,
+        features=features,
+        conditions=list(condition_on),
+        window_rows=min(reference.num_rows, current.num_rows),
+    )
+    notes: list[str] = []
+    length = _dependence_length(encoder, _head(reference))
+    blocks_p = _blocks(encoder, reference, length, notes, "reference")
+    blocks_q = _blocks(encoder, current, length, notes, "current")
+    whole_p, whole_q = _sum(blocks_p), _sum(blocks_q)
+    stack = np.stack([block.gram for block in (*blocks_p, *blocks_q)])
+    rng = np.random.default_rng(seed)
+
+    def null_without(removed: tuple[int, ...]) -> Null:
+        grams, groups = without(stack, encoder.groups, removed)
+        return fit_null(grams, groups, len(blocks_q), rng)
+
+    rows_p = np.asarray([block.rows for block in blocks_p], dtype=np.float64)
+    counts_p = np.stack([block.counts for block in blocks_p])
+    seen = (whole_p.counts + whole_q.counts).any(axis=1)
+    found = locate(
+        whole_p,
+        whole_q,
+        encoder.groups,
+        [
+            (fit_rate(counts_p[:, j, 0], rows_p), fit_rate(counts_p[:, j, 1], rows_p)) if seen[j] else None
+            for j in range(len(features))
+        ],
+        null_without,
+        level=false_alarm_rate,
+        ignore_below=floor,
+    )
+    return Comparison(
+        tuple(_findings(found, encoder, whole_p, whole_q, columns)),
+        {"reference": reference.num_rows, "current": current.num_rows, "rejected": 0},
+        false_alarm_rate,
+        tuple(notes),
+    )
+
+
+def _findings(
+    found: Sequence[Evidence],
+    encoder: Encoder,
+    reference: Profile,
+    window: Profile,
+    columns: Mapping[str, Column],
+) -> list[FeatureFinding]:
+    named = [item.feature for item in found if item.alarm]
+    return [
+        FeatureFinding(
+            subject=encoder.features[item.feature].name,
+            statistic=item.evidence,
+            threshold=item.threshold,
+            p_value=max(10.0**-item.evidence, 5e-324),
+            effect=item.effect,
+            alarm=item.alarm,
+            rank=rank,
+            explanation=explain(item, encoder, reference, window, columns, named[: rank - 1]),
+        )
+        for rank, item in enumerate(found, start=1)
+    ]
+
+
+def _sum(blocks: Sequence[Profile]) -> Profile:
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = total + block
+    return total
+
+
+def _thin(table: pa.Table) -> pa.Table:
+    if table.num_rows <= SAMPLE_ROWS:
+        return table
+    return table.take(np.linspace(0, table.num_rows - 1, SAMPLE_ROWS).astype(np.int64))
+
+
+def _head(table: pa.Table) -> pa.Table:
+    return table.slice(0, 20_000)
+
+
+def _blocks(
+    encoder: Encoder, table: pa.Table, length: float, notes: list[str], name: str
+) -> list[Profile]:
+    count = int(min(BLOCKS, table.num_rows / length))
+    if count < LEAST_BLOCKS:
+        notes.append(
+            f"the rows of the {name} table depend on each other over about {length / _LENGTHS:.0f} rows: it "
+            f"holds only {count} independent stretches, so the false-alarm rate is not assured; compare "
+            f"longer tables, or condition on what makes them drift (--condition-on)"
+        )
+        count = LEAST_BLOCKS
+    block = np.arange(table.num_rows, dtype=np.int64) * count // table.num_rows
+    profiles: dict[int, Profile] = {}
+    step = 65_536
+    for start in range(0, table.num_rows, step):
+        part = profile_blocks(encoder, table.slice(start, step), block[start : start + step])
+        for number, profile in part.items():
+            profiles[number] = profiles[number] + profile if number in profiles else profile
+    return [profiles[number] for number in sorted(profiles)]
+
+
+def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
+    """Return the rows a block needs: five integrated autocorrelation times of the conditional residuals."""
+    phi, _ = encoder.encode(table)
+    own = [int(group[0]) for group in encoder.groups if len(group)]
+    if not own:
+        return 1.0
+    precision = np.linalg.inv(np.cov(phi.T, bias=True).reshape(phi.shape[1], -1) + 1e-2 * np.eye(phi.shape[1]))
+    residuals = (phi @ precision[:, own]) / np.diagonal(precision)[own]
+    times = [autocorrelation_time(residuals[:, j]) for j in range(len(own))]
+    return _LENGTHS * float(np.quantile(times, 0.9))
+
+
+def autocorrelation_time(series: FloatArray) -> float:
+    """Return 1 + 2 Σ ρ_k over Geyer's initial positive sequence (Geyer 1992, §3.3), at least 1.
+
+    Parameters
+    ----------
+    series : FloatArray, shape (n,)
+    """
+    n = len(series)
+    centred = series - series.mean()
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(centred, size)
+    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[:n]
+    if covariance[0] <= 0:
+        return 1.0
+    rho = covariance / covariance[0]
+    pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
+    stop = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
+    return max(1.0, float(2.0 * pairs[:stop].sum() - 1.0))

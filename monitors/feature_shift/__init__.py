@@ -1,0 +1,1 @@
+"""Which feature moved, given all the others: conditional feature-shift tests."""

@@ -1,0 +1,162 @@
+"""What the likelihood ratios look like when nothing has changed.
+
+Two looks at the reference, both from its block Gram matrices alone (no row is touched):
+
+- *scattered*: a pseudo-window of k blocks drawn without replacement, against the remaining blocks. Many
+  draws give the shape of each LR_j and how the features move together. If the blocks are exchangeable this
+  is a permutation test.
+- *contiguous*: the reference's own windows (k blocks in a row), each against the rest. They carry the serial
+  dependence and the change of regime that scattered blocks average out. There are few of them, so they only
+  stretch the scattered law: its mean per feature, its relative spread over all features.
+
+Each LR_j is then Gamma with the moments so found (a scaled χ², Satterthwaite 1946), which gives p-values
+beyond the number of draws. The p-value that holds for all features together comes from the scattered draws'
+smallest p-value, extrapolated as that of `m` independent tests (Šidák) below one draw in a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc, gammaln
+
+from monitors.feature_shift.likelihood_ratio import likelihood_ratio
+from monitors.gram import FloatArray
+
+DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
+_BATCH_BYTES = 64 << 20
+_LOG10 = float(np.log(10.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """The law of the likelihood ratios of windows of one size when nothing has changed."""
+
+    rows: float  #: rows of the windows it is for
+    shape: FloatArray  #: Gamma shape per feature; NaN where a feature has no basis column
+    scale: FloatArray  #: Gamma scale per feature
+    largest: FloatArray  #: sorted: the largest evidence over features, one per draw
+
+    def evidence(self, ratio: FloatArray) -> FloatArray:
+        """Return −log₁₀ of the p-value of each feature alone; 0 where it has no basis column.
+
+        Parameters
+        ----------
+        ratio : FloatArray, shape (..., features)
+        """
+        result = -log_gamma_sf(ratio, self.shape, self.scale) / _LOG10
+        return np.where(np.isnan(self.shape), 0.0, np.maximum(result, 0.0))
+
+    def mean(self) -> FloatArray:
+        """Return the expected likelihood ratio per feature (0 where there is none)."""
+        return np.nan_to_num(self.shape * self.scale)
+
+    def threshold(self, level: float) -> float:
+        """Return the evidence that any feature exceeds with probability `level` when nothing changed."""
+        draws = len(self.largest)
+        exceeding = level * (draws + 1)
+        if exceeding >= 5:  # noqa: PLR2004 (fewer draws in the tail say less than the extrapolation)
+            return float(self.largest[draws - int(exceeding)])
+        anchor = max(0.02, 10.0 / (draws + 1))
+        single = 10.0 ** -self.largest[draws - int(anchor * (draws + 1))]
+        tests = np.log1p(-anchor) / np.log1p(-min(single, anchor))
+        return float(-np.log10(-np.expm1(np.log1p(-level) / max(tests, 1.0))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the law as JSON-serialisable data."""
+        return {
+            "rows": self.rows,
+            "shape": [None if np.isnan(a) else float(a) for a in self.shape],
+            "scale": self.scale.tolist(),
+            "largest": self.largest.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Null:
+        """Rebuild a law from `to_json`."""
+        return cls(
+            rows=float(data["rows"]),
+            shape=np.asarray([np.nan if a is None else a for a in data["shape"]], dtype=np.float64),
+            scale=np.asarray(data["scale"], dtype=np.float64),
+            largest=np.asarray(data["largest"], dtype=np.float64),
+        )
+
+
+def fit_null(
+    blocks: FloatArray,
+    groups: Sequence[NDArray[np.intp]],
+    size: int,
+    rng: np.random.Generator,
+    *,
+    windows: Sequence[NDArray[np.intp]] = (),
+    draws: int = DRAWS,
+) -> Null:
+    """Fit the law for windows of `size` blocks.
+
+    Parameters
+    ----------
+    blocks : FloatArray, shape (R, p + 1, p + 1)
+        Gram matrices of the reference's blocks; for a comparison of two tables, of both tables' blocks.
+    size : blocks per window, less than R.
+    windows : block indices of the contiguous windows of that size; none when blocks are exchangeable.
+    """
+    ratios = _scattered(blocks, groups, size, rng, draws)
+    mean, deviation = ratios.mean(axis=0), ratios.std(axis=0, ddof=1)
+    alive = deviation > 1e-12 * np.maximum(mean, 1.0)
+    safe_mean, safe_deviation = np.where(alive, mean, 1.0), np.where(alive, deviation, 1.0)
+    shape = np.where(alive, (safe_mean / safe_deviation) ** 2, np.nan)
+    scale = safe_deviation**2 / safe_mean
+    plain = Null(0.0, shape, scale, np.zeros(1))
+    largest = np.sort(plain.evidence(ratios).max(axis=1, initial=0.0))
+    if len(windows) > 1 and alive.any():
+        own = _contiguous(blocks, groups, windows)
+        stretch = np.where(alive, np.maximum(own.mean(axis=0) / safe_mean, 1.0), 1.0)
+        spread = own.std(axis=0, ddof=1)[alive] / np.maximum(own.mean(axis=0)[alive], 1e-12)
+        wider = max(1.0, float(np.median((spread * safe_mean[alive] / safe_deviation[alive]) ** 2)))
+        shape = shape / wider
+        scale = safe_mean * stretch / np.where(alive, shape, 1.0)
+    rows = float(blocks[:, 0, 0].mean() * size)
+    return Null(rows, shape, scale, largest)
+
+
+def _scattered(
+    blocks: FloatArray,
+    groups: Sequence[NDArray[np.intp]],
+    size: int,
+    rng: np.random.Generator,
+    draws: int,
+) -> FloatArray:
+    count, side = len(blocks), blocks.shape[-1]
+    total, flat = blocks.sum(axis=0), blocks.reshape(count, -1)
+    step = max(1, _BATCH_BYTES // (8 * side * side))
+    parts = []
+    for start in range(0, draws, step):
+        chosen = np.argsort(rng.random((min(step, draws - start), count)), axis=1)[:, :size]
+        weights = np.zeros((len(chosen), count))
+        np.put_along_axis(weights, chosen, 1.0, axis=1)
+        window = (weights @ flat).reshape(-1, side, side)
+        parts.append(likelihood_ratio(total - window, window, groups))
+    return np.concatenate(parts)
+
+
+def _contiguous(
+    blocks: FloatArray, groups: Sequence[NDArray[np.intp]], windows: Sequence[NDArray[np.intp]]
+) -> FloatArray:
+    total = blocks.sum(axis=0)
+    own = [blocks[window].sum(axis=0) for window in windows]
+    return np.stack([likelihood_ratio(total - window, window, groups) for window in own])
+
+
+def log_gamma_sf(x: FloatArray, shape: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return the log of the Gamma survival function, also where it underflows.
+
+    Beyond 1e-280 it is the leading term of its asymptotic series (DLMF 8.11.2).
+    """
+    y = np.maximum(np.asarray(x, dtype=np.float64) / scale, 1e-300)
+    tail = gammaincc(shape, y)
+    far = (shape - 1.0) * np.log(y) - y - gammaln(shape)
+    return np.where(tail > 1e-280, np.log(np.maximum(tail, 1e-280)), far)

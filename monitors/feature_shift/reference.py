@@ -1,0 +1,153 @@
+"""The reference as the feature-shift monitor keeps it: block profiles, and the null of its own windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitors.counts import RateLaw, fit_rate
+from monitors.encoder import Encoder
+from monitors.feature_shift.likelihood_ratio import without
+from monitors.feature_shift.locate import Evidence, locate
+from monitors.feature_shift.null import Null, fit_null
+from monitors.gram import FloatArray, Profile
+from schemas.errors import ReferenceDataError
+
+FRACTIONS = (0.25, 0.5, 1.0, 2.0)  # of a nominal window: sizes for which a null is kept
+MOST_BLOCKS = 400
+BLOCKS_PER_WINDOW = 8
+_LEAST_SHARE = 0.125  # of a nominal window; with fewer rows a window is not tested
+_LEAST_ROWS_PER_COLUMN = 1.0
+
+
+def blocks_per_window(windows: float) -> int:
+    """Return how many blocks a window is cut into, for a reference of so many windows."""
+    return int(np.clip(MOST_BLOCKS // max(windows, 1.0), 1, BLOCKS_PER_WINDOW))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Block profiles of the reference of one key, in the order of time."""
+
+    encoder: Encoder
+    numbers: NDArray[np.int64]  #: shape (R,): block numbers; consecutive numbers touch in time
+    grams: FloatArray  #: shape (R, p + 1, p + 1)
+    counts: NDArray[np.int64]  #: shape (R, features, 2)
+    per_window: int  #: blocks per window
+    nulls: tuple[Null, ...] = field(default=())  #: one per window size, increasing
+
+    @cached_property
+    def total(self) -> Profile:
+        """The profile of all rows."""
+        return Profile(self.grams.sum(axis=0), self.counts.sum(axis=0))
+
+    @cached_property
+    def window_rows(self) -> float:
+        """Rows of a nominal window."""
+        return float(np.median(self.grams[:, 0, 0])) * self.per_window
+
+    def windows(self, size: int) -> list[NDArray[np.intp]]:
+        """Return every run of `size` blocks that touch, with at least half the rows of a nominal run."""
+        enough = 0.5 * self.window_rows * size / self.per_window
+        runs = np.arange(len(self.numbers) - size + 1)[:, None] + np.arange(size)
+        together = self.numbers[runs[:, -1]] - self.numbers[runs[:, 0]] == size - 1
+        rows = self.grams[:, 0, 0][runs].sum(axis=1)
+        return list(runs[together & (rows >= enough)])
+
+    @cached_property
+    def rates(self) -> list[tuple[RateLaw, RateLaw]]:
+        """Laws of the missing and of the unseen values of each feature."""
+        windows = self.windows(self.per_window)[:: self.per_window] or [np.arange(len(self.numbers))]
+        rows = np.stack([self.grams[w, 0, 0].sum() for w in windows])
+        counts = np.stack([self.counts[w].sum(axis=0) for w in windows])
+        return [
+            (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows))
+            for j in range(counts.shape[1])
+        ]
+
+    def fit_nulls(self, seed: int) -> Reference:
+        """Return the reference with the nulls of its window sizes.
+
+        Raises
+        ------
+        ReferenceDataError
+            When the reference does not hold two windows.
+        """
+        count = len(self.numbers)
+        if count < 2 * self.per_window:
+            message = (
+                f"the reference holds {self.total.rows:,} rows, less than two windows of about "
+                f"{self.window_rows:,.0f} rows; give a longer reference or shorter windows"
+            )
+            raise ReferenceDataError(message)
+        sizes = {max(1, round(self.per_window * share)) for share in FRACTIONS}
+        nulls = [self._null(size, (), seed) for size in sorted(sizes) if 2 * size <= count]
+        return Reference(
+            self.encoder, self.numbers, self.grams, self.counts, self.per_window, tuple(nulls)
+        )
+
+    def test(self, window: Profile, *, level: float, ignore_below: float, seed: int) -> list[Evidence]:
+        """Test a window against this reference; see `locate`."""
+        def null_without(removed: tuple[int, ...]) -> Null:
+            if not removed:
+                return interpolate(self.nulls, window.rows)
+            size = round(window.rows / self.window_rows * self.per_window)
+            return self._null(int(np.clip(size, 1, len(self.numbers) // 2)), removed, seed)
+
+        return locate(
+            self.total,
+            window,
+            self.encoder.groups,
+            self.rates,
+            null_without,
+            level=level,
+            ignore_below=ignore_below,
+        )
+
+    def too_few(self, rows: int) -> str | None:
+        """Say why a window of so many rows cannot be tested; None when it can."""
+        needed = max(_LEAST_SHARE * self.window_rows, _LEAST_ROWS_PER_COLUMN * self.grams.shape[-1])
+        if rows >= needed:
+            return None
+        return (
+            f"not tested: the window has {rows:,} rows, and a comparison needs {needed:,.0f} "
+            f"(a window of the reference has about {self.window_rows:,.0f})"
+        )
+
+    def _null(self, size: int, removed: tuple[int, ...], seed: int) -> Null:
+        grams, groups = without(self.grams, self.encoder.groups, removed)
+        rng = np.random.default_rng([seed, size, *removed])
+        return fit_null(grams, groups, size, rng, windows=self.windows(size))
+
+
+def interpolate(nulls: tuple[Null, ...], rows: float) -> Null:
+    """Return the null for windows of so many rows, log-linear between the sizes that are kept."""
+    sizes = np.log([null.rows for null in nulls])
+    at = float(np.clip(np.log(rows), sizes[0], sizes[-1]))
+    upper = min(int(np.searchsorted(sizes, at)), len(nulls) - 1)
+    lower = max(upper - 1, 0) if sizes[upper] > at else upper
+    if lower == upper:
+        return nulls[upper]
+    share = (at - sizes[lower]) / (sizes[upper] - sizes[lower])
+    low, high = nulls[lower], nulls[upper]
+    shape = np.exp((1 - share) * np.log(low.shape) + share * np.log(high.shape))
+    mean = np.exp(
+        (1 - share) * np.log(low.shape * low.scale) + share * np.log(high.shape * high.scale)
+    )
+    return Null(float(rows), shape, mean / shape, (low if share < 0.5 else high).largest)  # noqa: PLR2004
+
+
+def reference_from_blocks(encoder: Encoder, blocks: Mapping[int, Profile], per_window: int) -> Reference:
+    """Put block profiles, by block number, in order."""
+    numbers = np.asarray(sorted(blocks), dtype=np.int64)
+    return Reference(
+        encoder=encoder,
+        numbers=numbers,
+        grams=np.stack([blocks[int(number)].gram for number in numbers]),
+        counts=np.stack([blocks[int(number)].counts for number in numbers]),
+        per_window=per_window,
+    )

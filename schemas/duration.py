@@ -1,0 +1,31 @@
+"""Lengths of time as people write them: ``30s``, ``15m``, ``1h``, ``7d``, ``2w``."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration such as ``7d``.
+
+    Raises
+    ------
+    ValueError
+        When the text is not a positive number followed by one of ``s m h d w``.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or float(found[1]) == 0:
+        message = f"{text!r} is not a duration: write a positive number and a unit, such as 30s, 15m, 1h, 7d or 2w"
+        raise ValueError(message)
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest exact spelling of a number of seconds, such as ``7d``."""
+    for unit in ("w", "d", "h", "m"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s"

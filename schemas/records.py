@@ -1,0 +1,189 @@
+"""The records that cross folder borders, as Arrow schemas with versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+RECORDS_VERSION = 1
+
+_UTC = pa.timestamp("us", tz="UTC")
+
+
+def _schema(name: str, fields: list[pa.Field]) -> pa.Schema:
+    return pa.schema(fields, metadata={"tidegauge.record": name, "tidegauge.version": str(RECORDS_VERSION)})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one source file, as they travel through the pipeline."""
+
+    table: pa.Table
+    path: str
+    first_row: int  #: position in the file of the first row, counting from 0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """One window of one key: what a finding, a summary or a profile is about."""
+
+    key: str  #: JSON object of the key columns, "{}" when the stream has no key
+    start: datetime | None  #: event time (UTC); None for windows counted in rows
+    end: datetime | None
+    index: int | None = None  #: ordinal of a window counted in rows
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one monitor says about one subject in one window."""
+
+    stream: str
+    key: str
+    window_start: datetime | None
+    window_end: datetime | None
+    window_index: int | None
+    monitor: str  #: feature_shift, coverage, pinball, pit
+    method: str
+    subject: str  #: a feature, or the target of a forecast
+    status: str  #: tested, or not_tested (then the explanation says why)
+    statistic: float | None
+    threshold: float | None
+    p_value: float | None  #: of this subject alone; the threshold accounts for all of them
+    effect: float | None
+    alarm: bool
+    rank: int | None  #: 1 = strongest evidence in its window and monitor
+    explanation: str
+    rows: int  #: rows of the window that the monitor used
+    baseline_id: str
+    revision: int = 0
+
+    @property
+    def id(self) -> str:
+        """Twenty hex digits of the hash of what the finding is about, not of what it says."""
+        about = [
+            self.stream,
+            self.key,
+            None if self.window_start is None else self.window_start.isoformat(),
+            None if self.window_end is None else self.window_end.isoformat(),
+            self.window_index,
+            self.monitor,
+            self.subject,
+        ]
+        return hashlib.blake2b(json.dumps(about).encode(), digest_size=10).hexdigest()
+
+    def as_row(self) -> dict[str, object]:
+        """Return the finding as a row of `FINDING`."""
+        return {"id": self.id, **asdict(self)}
+
+
+FINDING = _schema(
+    "finding",
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("window_start", _UTC),
+        pa.field("window_end", _UTC),
+        pa.field("window_index", pa.int64()),
+        pa.field("monitor", pa.string(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("statistic", pa.float64()),
+        pa.field("threshold", pa.float64()),
+        pa.field("p_value", pa.float64()),
+        pa.field("effect", pa.float64()),
+        pa.field("alarm", pa.bool_(), nullable=False),
+        pa.field("rank", pa.int64()),
+        pa.field("explanation", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("baseline_id", pa.string(), nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),
+    ],
+)
+
+#: One row per (stream, key, target, valid time): the calibrated quantiles and, once known, the outcome.
+FORECAST = _schema(
+    "forecast",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("issue_time", _UTC),
+        pa.field("valid_time", _UTC),
+        pa.field("levels", pa.list_(pa.float64()), nullable=False),
+        pa.field("quantiles", pa.list_(pa.float64()), nullable=False),
+        pa.field("lower", pa.float64(), nullable=False),  # ends of the calibrated interval
+        pa.field("upper", pa.float64(), nullable=False),
+        pa.field("outcome", pa.float64()),
+        pa.field("model_id", pa.string(), nullable=False),
+        pa.field("calibration", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ],
+)
+
+#: One row per row that could not be used.
+REJECT = _schema(
+    "reject",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("row", pa.int64()),  # position in the file, counting from 0, where it is known
+        pa.field("reason", pa.string(), nullable=False),  # a short code such as `type`, `range`, `ragged`
+        pa.field("column", pa.string()),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),  # the row as JSON, or the raw line
+    ],
+)
+
+#: One row per (window, column): what the rows of a window look like, and the input of the expectations.
+SUMMARY = _schema(
+    "summary",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("window_start", _UTC),
+        pa.field("window_end", _UTC),
+        pa.field("window_index", pa.int64()),
+        pa.field("column", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("nulls", pa.int64(), nullable=False),
+        pa.field("null_rate", pa.float64(), nullable=False),
+        pa.field("min", pa.float64()),
+        pa.field("max", pa.float64()),
+        pa.field("mean", pa.float64()),
+        pa.field("std", pa.float64()),
+        pa.field("new_values", pa.int64()),  # category columns: rows with a value the reference never had
+    ],
+)
+
+#: One row per expectation checked by Great Expectations.
+EXPECTATION = _schema(
+    "expectation",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("window_start", _UTC),
+        pa.field("window_end", _UTC),
+        pa.field("window_index", pa.int64()),
+        pa.field("expectation", pa.string(), nullable=False),
+        pa.field("severity", pa.string(), nullable=False),
+        pa.field("result", pa.string(), nullable=False),  # pass, fail or error
+        pa.field("columns", pa.list_(pa.string()), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ],
+)
+
+#: Everything a run may write, by the name of its folder.
+RECORDS: dict[str, pa.Schema] = {
+    "findings": FINDING,
+    "forecasts": FORECAST,
+    "rejects": REJECT,
+    "summaries": SUMMARY,
+    "expectations": EXPECTATION,
+}

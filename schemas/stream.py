@@ -1,0 +1,323 @@
+"""The stream file as one frozen tree: what a stream is, and what is asked of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from schemas.duration import parse_duration
+
+STREAM_FILE_VERSION = 1
+
+ColumnType = Literal["number", "integer", "category", "boolean", "timestamp"]
+ColumnRole = Literal["feature", "condition", "target", "ignore"]
+FileFormat = Literal["parquet", "csv", "arrow", "jsonl"]
+CalendarTerm = Literal["hour_of_day", "day_of_week", "day_of_year"]
+
+DEFAULT_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+_SUFFIXES: dict[str, FileFormat] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+_ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(\S+)(\s+windows?)?")
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Part):
+    """Where the rows are."""
+
+    path: str = Field(description="A file, or a glob of files, on any file system Beam reads.")
+    format: FileFormat | None = Field(
+        default=None, description="Guessed from the file's suffix when left out."
+    )
+    null_values: tuple[str, ...] = Field(
+        default=("", "NA", "NaN", "nan", "null"), description="CSV texts that mean: no value."
+    )
+    delimiter: str = Field(default=",", min_length=1, max_length=1, description="CSV only.")
+
+    def format_of(self, path: str) -> FileFormat:
+        """Return the format of one file of this source.
+
+        Raises
+        ------
+        ValueError
+            When it is neither given nor told by the suffix.
+        """
+        if self.format is not None:
+            return self.format
+        for suffix, name in _SUFFIXES.items():
+            if path.lower().endswith(suffix):
+                return name
+        message = (
+            f"{path}: the suffix does not tell the format; "
+            f"add `format:` with one of parquet, csv, arrow, jsonl"
+        )
+        raise ValueError(message)
+
+
+class Time(_Part):
+    """The event time of a row."""
+
+    column: str
+    zone: str = Field(
+        default="UTC", description="The zone of times that carry none (an IANA name)."
+    )
+
+    @model_validator(mode="after")
+    def _known_zone(self) -> Self:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 (only when validating)
+
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            message = f"{self.zone!r} is not a known time zone; use an IANA name such as Europe/Paris"
+            raise ValueError(message) from error
+        return self
+
+
+class Column(_Part):
+    """What one column holds and what it is for."""
+
+    type: ColumnType
+    role: ColumnRole = Field(
+        default="feature",
+        description="feature: watched; condition: only explains the others; "
+        "target: only forecast; ignore: read but not used.",
+    )
+    unit: str | None = Field(default=None, description="Shown in findings and plots, such as °C.")
+    min: float | None = Field(default=None, description="Rows below it are rejected.")
+    max: float | None = Field(default=None, description="Rows above it are rejected.")
+    categories: tuple[str, ...] | None = Field(
+        default=None, description="The closed list of values; rows with others are rejected."
+    )
+    nullable: bool = Field(default=True, description="If not, rows without a value are rejected.")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            message = f"min {self.min:g} is above max {self.max:g}"
+            raise ValueError(message)
+        if (self.min is not None or self.max is not None) and self.type not in ("number", "integer"):
+            message = f"min and max are for numbers, not for type {self.type}"
+            raise ValueError(message)
+        if self.categories is not None and self.type != "category":
+            message = f"categories are for type category, not for type {self.type}"
+            raise ValueError(message)
+        if self.type == "timestamp" and self.role in ("feature", "target"):
+            message = "a timestamp cannot be watched or forecast; give it `role: ignore`"
+            raise ValueError(message)
+        return self
+
+
+class Window(_Part):
+    """How rows are cut into windows: by event time (``length``) or by count (``rows``)."""
+
+    length: Duration | None = None
+    every: Duration | None = Field(default=None, description="Step of sliding windows.")
+    rows: int | None = Field(default=None, ge=1)
+    allowed_lateness: str = Field(default="0s", description="Streaming only.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.length is None) == (self.rows is None):
+            message = "give either `length` (event time, such as 7d) or `rows` (a count)"
+            raise ValueError(message)
+        if self.every is not None:
+            if self.length is None:
+                message = "`every` goes with `length`"
+                raise ValueError(message)
+            ratio = parse_duration(self.length) / parse_duration(self.every)
+            if ratio < 1 or ratio != int(ratio):
+                message = f"length {self.length} must be a whole multiple of every {self.every}"
+                raise ValueError(message)
+        return self
+
+    @property
+    def length_seconds(self) -> float | None:
+        """Length of an event-time window; None for windows by count."""
+        return None if self.length is None else parse_duration(self.length)
+
+    @property
+    def every_seconds(self) -> float | None:
+        """Step of event-time windows (their length when they do not slide)."""
+        return self.length_seconds if self.every is None else parse_duration(self.every)
+
+
+class ForecastSpec(_Part):
+    """One forecaster: a target, what it is forecast from, and at which quantile levels."""
+
+    target: str
+    features: tuple[str, ...] | None = Field(
+        default=None, description="All features but the target when left out."
+    )
+    levels: tuple[float, ...] = DEFAULT_LEVELS
+    interval: float = Field(
+        default=0.9, gt=0, lt=1, description="Nominal coverage of the calibrated interval."
+    )
+
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> Self:
+        if any(not 0 < level < 1 for level in self.levels):
+            message = "levels must lie strictly between 0 and 1"
+            raise ValueError(message)
+        if list(self.levels) != sorted(set(self.levels)):
+            message = "levels must be in increasing order, each once"
+            raise ValueError(message)
+        ends = ((1 - self.interval) / 2, (1 + self.interval) / 2)
+        missing = [e for e in ends if not any(abs(e - level) < 1e-9 for level in self.levels)]
+        if missing:
+            wanted = ", ".join(f"{end:g}" for end in missing)
+            message = f"interval {self.interval:g} needs the levels {wanted} among `levels`"
+            raise ValueError(message)
+        return self
+
+
+class FeatureShift(_Part):
+    """The conditional feature-shift monitor."""
+
+    method: Literal["moments"] = "moments"
+    ignore_below: float = Field(
+        default=0.1,
+        ge=0,
+        description="Smallest effect worth an alarm, in conditional standard deviations.",
+    )
+
+
+class Monitors(_Part):
+    """Which monitors run; ``false`` switches one off."""
+
+    feature_shift: FeatureShift | Literal[False] = FeatureShift()
+    coverage: bool = True
+    pinball: bool = True
+    pit: bool = True
+    expectations: bool = Field(
+        default=True, description="Great Expectations over the reference and each window's summary."
+    )
+
+
+class Alarms(_Part):
+    """How many false alarms the user will bear, over the whole stream."""
+
+    false: str = Field(
+        default="1 per 30d", description="Such as '1 per 30d', or '1 per 500 windows'."
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.per_window(1.0)
+        return self
+
+    def per_window(self, every_seconds: float | None) -> float:
+        """Return the false alarms allowed per window (at most 0.5), all monitors and keys together.
+
+        Raises
+        ------
+        ValueError
+            When the text cannot be read, or a time is given for windows that are counted in rows.
+        """
+        found = _ALARM_BUDGET.fullmatch(self.false.strip())
+        if found is None or float(found[1]) == 0:
+            message = f"{self.false!r} is not an alarm budget: write '1 per 30d' or '1 per 500 windows'"
+            raise ValueError(message)
+        count = float(found[1])
+        if found[3]:
+            return min(0.5, count / float(found[2]))
+        seconds = parse_duration(found[2])
+        if every_seconds is None:
+            message = f"windows counted in rows need a budget such as '1 per 500 windows', not {self.false!r}"
+            raise ValueError(message)
+        return min(0.5, count * every_seconds / seconds)
+
+
+class Sinks(_Part):
+    """Where metrics go besides the run folder."""
+
+    pushgateway: str | None = Field(default=None, description="URL, for scheduled runs.")
+    textfile: str | None = Field(
+        default=None, description="A .prom file for node_exporter's textfile collector."
+    )
+
+
+class Stream(_Part):
+    """One stream file."""
+
+    tidegauge: Literal[1] = Field(description="Version of the stream-file format.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    source: Source
+    reference: Source
+    time: Time | None = None
+    key: tuple[str, ...] = ()
+    columns: dict[str, Column] = Field(min_length=1)
+    window: Window
+    calendar: tuple[CalendarTerm, ...] = Field(
+        default=(), description="Calendar terms that explain the features and are never blamed."
+    )
+    forecasts: tuple[ForecastSpec, ...] = ()
+    monitors: Monitors = Monitors()
+    alarms: Alarms = Alarms()
+    sinks: Sinks = Sinks()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.time is None and self.window.length is not None:
+            message = "windows by time need `time:` with the event-time column; or give `window: {rows: N}`"
+            raise ValueError(message)
+        if self.time is None and self.calendar:
+            message = "`calendar` needs `time:` with the event-time column"
+            raise ValueError(message)
+        for name in self.key:
+            if name in self.columns:
+                message = f"{name!r} is a key and a column; leave it out of `columns`"
+                raise ValueError(message)
+        if self.time is not None and self.time.column in self.columns:
+            message = f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
+            raise ValueError(message)
+        for forecast in self.forecasts:
+            for name in (forecast.target, *(forecast.features or ())):
+                if name not in self.columns:
+                    from schemas.errors import did_you_mean  # noqa: PLC0415
+
+                    message = f"forecast names {name!r}, which is not among `columns`{did_you_mean(name, self.columns)}"
+                    raise ValueError(message)
+            if self.columns[forecast.target].type not in ("number", "integer"):
+                message = f"forecast target {forecast.target!r} must be a number"
+                raise ValueError(message)
+            if forecast.target in (forecast.features or ()):
+                message = f"{forecast.target!r} cannot be forecast from itself"
+                raise ValueError(message)
+        if len({f.target for f in self.forecasts}) < len(self.forecasts):
+            message = "each target may be forecast once"
+            raise ValueError(message)
+        self.alarms.per_window(self.window.every_seconds)
+        return self
+
+    def with_role(self, *roles: ColumnRole) -> list[str]:
+        """Return the names of the columns with one of these roles, in the file's order."""
+        return [name for name, column in self.columns.items() if column.role in roles]
+
+    def forecast_features(self, forecast: ForecastSpec) -> list[str]:
+        """Return the columns a forecaster reads."""
+        if forecast.features is not None:
+            return list(forecast.features)
+        return [n for n in self.with_role("feature", "condition") if n != forecast.target]

@@ -1,0 +1,1 @@
+"""Rows in, rows out: decode, validate, sample, forecast and calibrate."""
