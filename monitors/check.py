@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from monitors.counts import fit_rate
-from monitors.encoder import Encoder, fit_encoder
+from monitors.encoder import Encoder, FloatArray, fit_encoder
 from monitors.explain import explain
 from monitors.feature_shift.likelihood_ratio import without
 from monitors.feature_shift.locate import Evidence, locate
 from monitors.feature_shift.null import Null, fit_null
-from monitors.gram import FloatArray, Profile, profile_blocks
+from monitors.gram import Profile, profile_blocks
 from schemas.errors import SourceError
 from schemas.stream import Column, FeatureShift
 
@@ -118,7 +118,9 @@ def check(
             raise SourceError(message)
     floor = FeatureShift().ignore_below if ignore_below is None else ignore_below
     features = [
-        name for name, column in columns.items() if column.role == "feature" and name not in condition_on
+        name
+        for name, column in columns.items()
+        if column.role == "feature" and name not in condition_on
     ]
     encoder = fit_encoder(
         _thin(reference),
@@ -147,7 +149,9 @@ def check(
         whole_q,
         encoder.groups,
         [
-            (fit_rate(counts_p[:, j, 0], rows_p), fit_rate(counts_p[:, j, 1], rows_p)) if seen[j] else None
+            (fit_rate(counts_p[:, j, 0], rows_p), fit_rate(counts_p[:, j, 1], rows_p))
+            if seen[j]
+            else None
             for j in range(len(features))
         ],
         null_without,
@@ -229,7 +233,9 @@ def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
     own = [int(group[0]) for group in encoder.groups if len(group)]
     if not own:
         return 1.0
-    precision = np.linalg.inv(np.cov(phi.T, bias=True).reshape(phi.shape[1], -1) + 1e-2 * np.eye(phi.shape[1]))
+    precision = np.linalg.inv(
+        np.cov(phi.T, bias=True).reshape(phi.shape[1], -1) + 1e-2 * np.eye(phi.shape[1])
+    )
     residuals = (phi @ precision[:, own]) / np.diagonal(precision)[own]
     times = [autocorrelation_time(residuals[:, j]) for j in range(len(own))]
     return _LENGTHS * float(np.quantile(times, 0.9))

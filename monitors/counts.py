@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln, logsumexp
 
-from monitors.gram import FloatArray
+from monitors.encoder import FloatArray
 
 _MOST_TERMS = 100_000
 
@@ -29,7 +29,9 @@ class RateLaw:
         """Return −log₁₀ of the p-value of `count` events in `rows` rows."""
         if rows == 0:
             return 0.0
-        if rows > _MOST_TERMS:  # a beta-binomial of so many trials is its beta law: coarser changes nothing
+        if (
+            rows > _MOST_TERMS
+        ):  # a beta-binomial of so many trials is its beta law: coarser changes nothing
             count, rows = round(count * _MOST_TERMS / rows), _MOST_TERMS
         a, b = self.rate * self.strength, (1.0 - self.rate) * self.strength
         upper = _log_tail(np.arange(count, rows + 1), rows, a, b)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ from schemas.errors import ReferenceDataError
 from schemas.stream import CalendarTerm, Column
 from transforms.calendar import calendar_terms
 
-type FloatArray = NDArray[np.float64]
+FloatArray: TypeAlias = NDArray[np.float64]
 
 WINSOR = 3.0  # |z| beyond it is one row in 370: more would let single rows rule a covariance
 KNOTS = 1024  # of a quantile table: its error, 1/1024, is below the sampling error of any window we test
@@ -68,7 +68,9 @@ class Encoder:
     terms: int  #: basis terms per numeric feature, 1 or 2
     centre: FloatArray  #: shape (p,)
     scale: FloatArray  #: shape (p,)
-    precision: FloatArray  #: shape (g, g), of the Gibbs columns: one per numeric column, then the rest
+    precision: (
+        FloatArray  #: shape (g, g), of the Gibbs columns: one per numeric column, then the rest
+    )
 
     @property
     def names(self) -> list[str]:
@@ -84,6 +86,11 @@ class Encoder:
             groups.append(np.arange(at, at + width))
             at += width
         return groups
+
+    @property
+    def known_values(self) -> dict[str, frozenset[str]]:
+        """The values of each category in the reference."""
+        return {coding.name: frozenset(coding.values) for coding in self.features if coding.values}
 
     def encode(self, table: pa.Table) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return the basis columns and the flags of the rows of a table.
@@ -112,7 +119,9 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON-serialisable data."""
-        plain = [[_coding_json(coding) for coding in part] for part in (self.features, self.conditions)]
+        plain = [
+            [_coding_json(coding) for coding in part] for part in (self.features, self.conditions)
+        ]
         return {
             "features": plain[0],
             "conditions": plain[1],
@@ -218,7 +227,11 @@ def _fit_coding(values: pl.Series, column: Column) -> Coding:
             found, ranks = found[pick], ranks[pick]
         scores = np.clip(ndtri(ranks / counts.sum()), -WINSOR, WINSOR)
         return Coding(values.name, "numeric", tuple(found.tolist()), tuple(scores.tolist()))
-    shares = present.cast(pl.String).value_counts(sort=False, name="n").sort(["n", values.name], descending=[True, False])
+    shares = (
+        present.cast(pl.String)
+        .value_counts(sort=False, name="n")
+        .sort(["n", values.name], descending=[True, False])
+    )
     names = shares[values.name].to_list()
     frequent = int((shares["n"] >= MIN_SHARE * len(values)).sum())
     return Coding(
@@ -257,7 +270,9 @@ def _raw_columns(
             texts = column.cast(pl.String)
             unseen = (~texts.is_in(coding.values)).fill_null(value=False).to_numpy()
             for value in coding.values[1 : 1 + coding.indicators]:
-                indicators.append((texts == value).fill_null(value=False).cast(pl.Float64).to_numpy())
+                indicators.append(
+                    (texts == value).fill_null(value=False).cast(pl.Float64).to_numpy()
+                )
         if j < len(features):
             if column.null_count():
                 flags[:, j, 0] = column.is_null().to_numpy()
@@ -344,13 +359,16 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _row_hash(values: FloatArray, gaps: NDArray[np.bool_]) -> NDArray[np.uint64]:
     hashed = np.zeros(len(values), dtype=np.uint64)
     for j in range(values.shape[1]):
-        bits = np.ascontiguousarray(values[:, j] + 0.0).view(np.uint64)  # + 0.0: −0 and 0 are one value
+        bits = np.ascontiguousarray(values[:, j] + 0.0).view(
+            np.uint64
+        )  # + 0.0: −0 and 0 are one value
         hashed = _mix(hashed * np.uint64(0x9E3779B97F4A7C15) + bits + gaps[:, j].astype(np.uint64))
     return hashed
 
 
 def _uniform(seeds: NDArray[np.uint64], draw: int) -> FloatArray:
-    bits = _mix(seeds + np.uint64(draw + 1) * np.uint64(0x9E3779B97F4A7C15))
+    stride = (draw + 1) * 0x9E3779B97F4A7C15 % 2**64  # NumPy warns where a scalar wraps around
+    bits = _mix(seeds + np.uint64(stride))
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 

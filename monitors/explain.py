@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monitors.encoder import Coding, Encoder
+from monitors.encoder import Coding, Encoder, FloatArray
 from monitors.feature_shift.likelihood_ratio import RIDGE
 from monitors.feature_shift.locate import Evidence
-from monitors.gram import FloatArray, Profile, moments
+from monitors.gram import Profile, moments
 from schemas.stream import Column
 
 _FOLLOWS = 0.3  # an R² below it is no dependence worth naming
@@ -44,14 +44,16 @@ def explain(
         return f"{_rate(window, evidence.feature, 1)} of the rows do not hold {kept}"
     if not evidence.alarm:
         return "as in the reference, given the other features"
-    return _conditional_sentence(evidence.feature, coding, encoder, reference, window, columns, set_aside)
+    return _conditional_sentence(
+        evidence.feature, coding, encoder, reference, window, columns, set_aside
+    )
 
 
 def _rate(profile: Profile, feature: int, kind: int) -> str:
     return f"{profile.counts[feature, kind] / profile.rows:.1%}".replace("%", " %")
 
 
-def _conditional_sentence(  # noqa: PLR0913 (each is another fact the sentence is made of)
+def _conditional_sentence(
     feature: int,
     coding: Coding,
     encoder: Encoder,
@@ -89,7 +91,7 @@ def _conditional_sentence(  # noqa: PLR0913 (each is another fact the sentence i
         return _offset_sentence(offset * encoder.scale[own], coding, columns.get(coding.name))
     noun = "noisier" if ratio > 1.0 else "quieter"
     factor = np.sqrt(ratio if ratio > 1.0 else 1.0 / ratio)
-    if factor >= 1.1:  # noqa: PLR2004 (below ten per cent the word says more than the data)
+    if factor >= 1.1:
         return f"{factor:.1f} times {noun} than in the reference, given the other features"
     return "its relation to the other features changed"
 
@@ -99,7 +101,9 @@ def _regress(covariance: FloatArray, own: int, others: np.ndarray) -> FloatArray
     return np.linalg.solve(inner, covariance[others, own])
 
 
-def _residual_variance(covariance: FloatArray, own: int, others: np.ndarray, beta: FloatArray) -> float:
+def _residual_variance(
+    covariance: FloatArray, own: int, others: np.ndarray, beta: FloatArray
+) -> float:
     cross = covariance[others, own]
     inner = covariance[np.ix_(others, others)]
     return max(float(covariance[own, own] - 2 * beta @ cross + beta @ inner @ beta), 0.0)
@@ -125,7 +129,9 @@ def _category_sentence(
     before = encoder.centre[group] + encoder.scale[group] * mean_p[group]
     now = encoder.centre[group] + encoder.scale[group] * mean_q[group]
     most = int(np.argmax(np.abs(now - before)))
-    if abs(now[most] - before[most]) < 0.01:  # noqa: PLR2004 (a share that moved by less is not the story)
+    if abs(now[most] - before[most]) < 0.01:
         return "its relation to the other features changed"
     value = coding.values[1 + most]
-    return f"{value!r} in {now[most]:.0%} of the rows, against {before[most]:.0%}".replace("%", " %")
+    return f"{value!r} in {now[most]:.0%} of the rows, against {before[most]:.0%}".replace(
+        "%", " %"
+    )

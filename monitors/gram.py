@@ -11,9 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from monitors.encoder import Encoder
-
-type FloatArray = NDArray[np.float64]
+from monitors.encoder import Encoder, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,9 @@ class Profile:
     """Sums over a set of rows."""
 
     gram: FloatArray  #: shape (p + 1, p + 1), of [1, φ(x)]; its first entry is the number of rows
-    counts: NDArray[np.int64]  #: shape (features, 2): missing values, values unseen in the reference
+    counts: NDArray[
+        np.int64
+    ]  #: shape (features, 2): missing values, values unseen in the reference
 
     @property
     def rows(self) -> int:
@@ -39,7 +39,9 @@ def profile(encoder: Encoder, table: pa.Table) -> Profile:
     return Profile(gram_matrix(phi), flags.sum(axis=0, dtype=np.int64))
 
 
-def profile_blocks(encoder: Encoder, table: pa.Table, block: NDArray[np.int64]) -> dict[int, Profile]:
+def profile_blocks(
+    encoder: Encoder, table: pa.Table, block: NDArray[np.int64]
+) -> dict[int, Profile]:
     """Profile each block of a table.
 
     Parameters

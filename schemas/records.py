@@ -15,7 +15,9 @@ _UTC = pa.timestamp("us", tz="UTC")
 
 
 def _schema(name: str, fields: list[pa.Field]) -> pa.Schema:
-    return pa.schema(fields, metadata={"tidegauge.record": name, "tidegauge.version": str(RECORDS_VERSION)})
+    return pa.schema(
+        fields, metadata={"tidegauge.record": name, "tidegauge.version": str(RECORDS_VERSION)}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,15 @@ class Batch:
     table: pa.Table
     path: str
     first_row: int  #: position in the file of the first row, counting from 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many rows one file gave, and how many of them were rejected."""
+
+    path: str
+    rows: int
+    rejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,9 @@ REJECT = _schema(
         pa.field("stream", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("row", pa.int64()),  # position in the file, counting from 0, where it is known
-        pa.field("reason", pa.string(), nullable=False),  # a short code such as `type`, `range`, `ragged`
+        pa.field(
+            "reason", pa.string(), nullable=False
+        ),  # a short code such as `type`, `range`, `ragged`
         pa.field("column", pa.string()),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("raw", pa.string(), nullable=False),  # the row as JSON, or the raw line
@@ -158,7 +171,9 @@ SUMMARY = _schema(
         pa.field("max", pa.float64()),
         pa.field("mean", pa.float64()),
         pa.field("std", pa.float64()),
-        pa.field("new_values", pa.int64()),  # category columns: rows with a value the reference never had
+        pa.field(
+            "new_values", pa.int64()
+        ),  # category columns: rows with a value the reference never had
     ],
 )
 

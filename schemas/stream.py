@@ -86,12 +86,14 @@ class Time(_Part):
 
     @model_validator(mode="after")
     def _known_zone(self) -> Self:
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 (only when validating)
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            message = f"{self.zone!r} is not a known time zone; use an IANA name such as Europe/Paris"
+            message = (
+                f"{self.zone!r} is not a known time zone; use an IANA name such as Europe/Paris"
+            )
             raise ValueError(message) from error
         return self
 
@@ -118,7 +120,10 @@ class Column(_Part):
         if self.min is not None and self.max is not None and self.min > self.max:
             message = f"min {self.min:g} is above max {self.max:g}"
             raise ValueError(message)
-        if (self.min is not None or self.max is not None) and self.type not in ("number", "integer"):
+        if (self.min is not None or self.max is not None) and self.type not in (
+            "number",
+            "integer",
+        ):
             message = f"min and max are for numbers, not for type {self.type}"
             raise ValueError(message)
         if self.categories is not None and self.type != "category":
@@ -238,7 +243,9 @@ class Alarms(_Part):
         """
         found = _ALARM_BUDGET.fullmatch(self.false.strip())
         if found is None or float(found[1]) == 0:
-            message = f"{self.false!r} is not an alarm budget: write '1 per 30d' or '1 per 500 windows'"
+            message = (
+                f"{self.false!r} is not an alarm budget: write '1 per 30d' or '1 per 500 windows'"
+            )
             raise ValueError(message)
         count = float(found[1])
         if found[3]:
@@ -291,12 +298,14 @@ class Stream(_Part):
                 message = f"{name!r} is a key and a column; leave it out of `columns`"
                 raise ValueError(message)
         if self.time is not None and self.time.column in self.columns:
-            message = f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
+            message = (
+                f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
+            )
             raise ValueError(message)
         for forecast in self.forecasts:
             for name in (forecast.target, *(forecast.features or ())):
                 if name not in self.columns:
-                    from schemas.errors import did_you_mean  # noqa: PLC0415
+                    from schemas.errors import did_you_mean
 
                     message = f"forecast names {name!r}, which is not among `columns`{did_you_mean(name, self.columns)}"
                     raise ValueError(message)

@@ -24,7 +24,14 @@ HOURS = 168  # of a week
 TARGET = "delay"
 BASELINE = "9f3c2a7be4d1"
 SENSORS = ("temp", "dewp", "humid", "wind_speed", "pressure", "visib")
-UNITS = {"temp": "°F", "dewp": "°F", "humid": "%", "wind_speed": "mph", "pressure": "hPa", "visib": "mi"}
+UNITS = {
+    "temp": "°F",
+    "dewp": "°F",
+    "humid": "%",
+    "wind_speed": "mph",
+    "pressure": "hPa",
+    "visib": "mi",
+}
 NORMAL = {
     "temp": (55.0, 18.0),
     "dewp": (41.0, 19.0),
@@ -75,12 +82,13 @@ def write_run_folder(
     ----------
     weeks : number of weekly windows, from Monday 2013-01-07.
     shifted : the sensor that reads too high.
-    shifted_week : the window in which it does, counted from 0 (negative: from the end); None: never.
+    shifted_week : the window in which it does, from 0 (negative: from the end); None: never.
     """
     rng = np.random.default_rng(seed)
     stream = weather_stream()
     week = None if shifted_week is None else range(weeks)[shifted_week]
-    findings = [row for w in range(weeks) for row in _findings(stream, w, shifted, w == week, rng)]
+    moved = [shifted if w == week else None for w in range(weeks)]
+    findings = [row for w in range(weeks) for row in _findings(stream, w, moved[w], rng)]
     rejects = _rejects(stream, rng)
     half = len(findings) // 2
     parts = {
@@ -89,7 +97,7 @@ def write_run_folder(
         "forecasts/part-00000.parquet": _forecasts(stream, weeks, rng),
         "rejects/part-00000.parquet": rejects,
         "summaries/part-00000.parquet": [
-            row for w in range(weeks) for row in _summaries(stream, w, shifted, w == week, rng)
+            row for w in range(weeks) for row in _summaries(stream, w, moved[w], rng)
         ],
         "expectations/part-00000.parquet": [
             row for w in range(weeks) for row in _expectations(stream, w)
@@ -135,11 +143,11 @@ def _window(week: int) -> dict[str, Any]:
 
 
 def _findings(
-    stream: Stream, week: int, shifted: str, is_shifted: bool, rng: np.random.Generator
+    stream: Stream, week: int, shifted: str | None, rng: np.random.Generator
 ) -> list[dict[str, object]]:
     evidence = -np.log10(rng.uniform(0.01, 1.0, len(FEATURES)))
     effect = rng.uniform(0.0, 0.08, len(FEATURES))
-    if is_shifted:
+    if shifted is not None:
         j = FEATURES.index(shifted)
         evidence[j], effect[j] = 41.7, 0.92
     untested = FEATURES.index("JFK.visib") if week == 3 else None
@@ -248,12 +256,12 @@ def _rejects(stream: Stream, rng: np.random.Generator) -> list[dict[str, object]
 
 
 def _summaries(
-    stream: Stream, week: int, shifted: str, is_shifted: bool, rng: np.random.Generator
+    stream: Stream, week: int, shifted: str | None, rng: np.random.Generator
 ) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for column in (*FEATURES, TARGET):
         mean, std = NORMAL.get(column.split(".")[-1], (13.0, 9.0))
-        centre = mean + rng.normal(0, std / 4) + (3.1 if is_shifted and column == shifted else 0.0)
+        centre = mean + rng.normal(0, std / 4) + (3.1 if column == shifted else 0.0)
         nulls = int(rng.integers(0, 4))
         rows.append(
             {
@@ -275,7 +283,7 @@ def _summaries(
 
 
 def _expectations(stream: Stream, week: int) -> list[dict[str, object]]:
-    checks = [
+    checks: list[tuple[str, str, str, list[str], str]] = [
         ("rows of every column between 100 and 200", "critical", "pass", [], ""),
         ("null rate at most 0.05", "critical", "pass", [], ""),
         ("mean within the reference's range", "warning", "pass", [], ""),

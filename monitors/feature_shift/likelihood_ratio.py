@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.gram import FloatArray, moments
+from monitors.encoder import FloatArray
+from monitors.gram import moments
 
 RIDGE = 1e-2  # of unit variance: the tests do not see conditional standard deviations below a tenth
 

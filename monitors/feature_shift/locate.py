@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ FURTHER = 0.2  # share of the level for every name after the first
 COUNTED = 0.2  # share of the level for the count tests, where there is anything to count
 MOST_NAMED = 10  # more says: the table changed as a whole
 
-type Kind = Literal["conditional", "missing", "unseen"]
+Kind: TypeAlias = Literal["conditional", "missing", "unseen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,15 @@ def locate(
     while True:
         allowed = FURTHER if removed else 1.0
         null = null_without(removed)
-        found = _conditional(reference, window, groups, removed, null, share * allowed, ignore_below)
+        found = _conditional(
+            reference, window, groups, removed, null, share * allowed, ignore_below
+        )
         for j in counted:
             if j not in removed:
                 limit = -np.log10(level * COUNTED * allowed / tests)
-                found[j] = _stronger(found[j], _counted(j, rates[j], reference, window, limit, ignore_below))
+                found[j] = _stronger(
+                    found[j], _counted(j, rates[j], reference, window, limit, ignore_below)
+                )
         left = sorted(
             (item for j, item in enumerate(found) if j not in removed),
             key=lambda item: (not item.alarm, item.threshold - item.evidence),
@@ -88,7 +92,9 @@ def locate(
 
 
 def _quiet(item: Evidence) -> Evidence:
-    return Evidence(item.feature, item.kind, item.evidence, item.threshold, item.effect, alarm=False)
+    return Evidence(
+        item.feature, item.kind, item.evidence, item.threshold, item.effect, alarm=False
+    )
 
 
 def _stronger(first: Evidence, second: Evidence) -> Evidence:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc, gammaln
 
+from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import likelihood_ratio
-from monitors.gram import FloatArray
 
 DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
 _BATCH_BYTES = 64 << 20
@@ -59,7 +59,7 @@ class Null:
         """Return the evidence that any feature exceeds with probability `level` when nothing changed."""
         draws = len(self.largest)
         exceeding = level * (draws + 1)
-        if exceeding >= 5:  # noqa: PLR2004 (fewer draws in the tail say less than the extrapolation)
+        if exceeding >= 5:
             return float(self.largest[draws - int(exceeding)])
         anchor = max(0.02, 10.0 / (draws + 1))
         single = 10.0 ** -self.largest[draws - int(anchor * (draws + 1))]

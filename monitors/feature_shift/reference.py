@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.counts import RateLaw, fit_rate
-from monitors.encoder import Encoder
+from monitors.encoder import Encoder, FloatArray
 from monitors.feature_shift.likelihood_ratio import without
 from monitors.feature_shift.locate import Evidence, locate
 from monitors.feature_shift.null import Null, fit_null
-from monitors.gram import FloatArray, Profile
+from monitors.gram import Profile
 from schemas.errors import ReferenceDataError
 
 FRACTIONS = (0.25, 0.5, 1.0, 2.0)  # of a nominal window: sizes for which a null is kept
@@ -61,7 +61,9 @@ class Reference:
     @cached_property
     def rates(self) -> list[tuple[RateLaw, RateLaw]]:
         """Laws of the missing and of the unseen values of each feature."""
-        windows = self.windows(self.per_window)[:: self.per_window] or [np.arange(len(self.numbers))]
+        windows = self.windows(self.per_window)[:: self.per_window] or [
+            np.arange(len(self.numbers))
+        ]
         rows = np.stack([self.grams[w, 0, 0].sum() for w in windows])
         counts = np.stack([self.counts[w].sum(axis=0) for w in windows])
         return [
@@ -90,8 +92,11 @@ class Reference:
             self.encoder, self.numbers, self.grams, self.counts, self.per_window, tuple(nulls)
         )
 
-    def test(self, window: Profile, *, level: float, ignore_below: float, seed: int) -> list[Evidence]:
+    def test(
+        self, window: Profile, *, level: float, ignore_below: float, seed: int
+    ) -> list[Evidence]:
         """Test a window against this reference; see `locate`."""
+
         def null_without(removed: tuple[int, ...]) -> Null:
             if not removed:
                 return interpolate(self.nulls, window.rows)
@@ -138,10 +143,12 @@ def interpolate(nulls: tuple[Null, ...], rows: float) -> Null:
     mean = np.exp(
         (1 - share) * np.log(low.shape * low.scale) + share * np.log(high.shape * high.scale)
     )
-    return Null(float(rows), shape, mean / shape, (low if share < 0.5 else high).largest)  # noqa: PLR2004
+    return Null(float(rows), shape, mean / shape, (low if share < 0.5 else high).largest)
 
 
-def reference_from_blocks(encoder: Encoder, blocks: Mapping[int, Profile], per_window: int) -> Reference:
+def reference_from_blocks(
+    encoder: Encoder, blocks: Mapping[int, Profile], per_window: int
+) -> Reference:
     """Put block profiles, by block number, in order."""
     numbers = np.asarray(sorted(blocks), dtype=np.int64)
     return Reference(

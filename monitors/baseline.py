@@ -1,0 +1,273 @@
+"""The baseline: what `fit` leaves behind and everything later reads. No raw rows, no pickle.
+
+A baseline folder holds one sub-folder per fitted version and a file CURRENT that names one of them, so that a
+new baseline takes the place of the old one in one rename. A version holds a manifest with the hash of every
+file, the encoder, the reference's block profiles (Arrow), the column summaries, and the forecasters in
+LightGBM's text format with their calibration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import feather
+
+from monitors.encoder import Encoder
+from monitors.feature_shift.null import Null
+from monitors.feature_shift.reference import Reference
+from monitors.forecast_scores import ScoreNull
+from monitors.summary import TableSummary
+from schemas.errors import BaselineError, OutputError
+from schemas.stream import Stream
+from transforms.calibrate.cqr import Conformal
+from transforms.calibrate.cqr import from_dict as conformal_from_dict
+from transforms.forecast.select import Fitted
+from transforms.forecast.select import load as load_forecaster
+
+BASELINE_VERSION = 1
+CURRENT = "CURRENT"
+MANIFEST = "manifest.json"
+
+#: Parts of the stream file that a baseline is made from: with another of them it must be fitted anew.
+_DECIDING = ("name", "time", "key", "columns", "window", "calendar", "forecasts")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecaster:
+    """A fitted and calibrated forecaster of one target, and how its scores vary over the reference."""
+
+    model: Fitted
+    conformal: Conformal
+    null: ScoreNull
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Everything learnt from the reference."""
+
+    stream: Stream
+    encoder: Encoder
+    references: Mapping[str, Reference]  #: by key
+    summary: TableSummary
+    forecasters: Mapping[str, Forecaster]  #: by target
+    span: Mapping[str, Any]  #: rows, start and end of the reference
+    id: str = ""
+
+
+def save_baseline(baseline: Baseline, folder: Path) -> Baseline:
+    """Write a baseline as the current version of a folder, and return it with its id.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".fit-"))
+        try:
+            _write(baseline, temporary)
+            files = _hashes(temporary)
+            digest = hashlib.blake2b(json.dumps(files, sort_keys=True).encode(), digest_size=8)
+            identity = digest.hexdigest()
+            manifest = {
+                "version": BASELINE_VERSION,
+                "id": identity,
+                "stream": baseline.stream.model_dump(mode="json"),
+                "span": dict(baseline.span),
+                "files": files,
+            }
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            _sync(temporary)
+            target = folder / identity
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.chmod(0o755)
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        pointer = folder / f".{CURRENT}-{os.getpid()}"
+        pointer.write_text(identity + "\n", encoding="utf-8")
+        pointer.replace(folder / CURRENT)
+    except OSError as error:
+        message = f"{folder}: the baseline cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error
+    return Baseline(
+        baseline.stream,
+        baseline.encoder,
+        baseline.references,
+        baseline.summary,
+        baseline.forecasters,
+        baseline.span,
+        identity,
+    )
+
+
+def load_baseline(folder: Path) -> Baseline:
+    """Read the current version of a baseline folder.
+
+    Raises
+    ------
+    BaselineError
+        When there is none, it was written by a newer version, or a file is missing or changed.
+    """
+    try:
+        identity = (folder / CURRENT).read_text(encoding="utf-8").strip()
+        version = folder / identity
+        manifest = json.loads((version / MANIFEST).read_text(encoding="utf-8"))
+        written_by = manifest["version"]
+    except FileNotFoundError as error:
+        message = f"{folder}: there is no baseline here; `tidegauge fit STREAM.yaml` makes one"
+        raise BaselineError(message) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{folder}: the baseline cannot be read ({error}); fit it again"
+        raise BaselineError(message) from error
+    if written_by != BASELINE_VERSION:
+        message = (
+            f"{folder}: the baseline has format version {written_by}, this program reads "
+            f"{BASELINE_VERSION}; upgrade tidegauge, or fit the baseline again"
+        )
+        raise BaselineError(message)
+    if _hashes(version) != manifest["files"]:
+        message = f"{version}: a file of the baseline is missing or was changed; fit it again"
+        raise BaselineError(message)
+    return _read(version, manifest)
+
+
+def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
+    """Refuse a baseline that was fitted for another stream.
+
+    Raises
+    ------
+    BaselineError
+        Naming what differs.
+    """
+    ours, theirs = stream.model_dump(mode="json"), baseline.stream.model_dump(mode="json")
+    if ours["name"] != theirs["name"]:
+        message = (
+            f"{folder}: this baseline belongs to the stream {theirs['name']!r}, not to {ours['name']!r}; "
+            f"give the right one with --baseline"
+        )
+        raise BaselineError(message)
+    different = [part for part in _DECIDING if ours[part] != theirs[part]]
+    if different:
+        message = (
+            f"{folder}: the stream file changed its {', '.join(different)} since the baseline was "
+            f"fitted; run `tidegauge fit` again"
+        )
+        raise BaselineError(message)
+
+
+def _write(baseline: Baseline, folder: Path) -> None:
+    _dump(folder / "encoder.json", baseline.encoder.to_json())
+    (folder / "summary.json").write_text(baseline.summary.to_json(), encoding="utf-8")
+    keys, numbers, grams, counts = [], [], [], []
+    for key, reference in baseline.references.items():
+        keys += [key] * len(reference.numbers)
+        numbers.append(reference.numbers)
+        grams.append(reference.grams.reshape(len(reference.numbers), -1))
+        counts.append(reference.counts.reshape(len(reference.numbers), -1))
+    table = pa.table(
+        {
+            "key": pa.array(keys, pa.string()),
+            "number": np.concatenate(numbers),
+            "gram": _rows_of(np.concatenate(grams)),
+            "counts": _rows_of(np.concatenate(counts)),
+        }
+    )
+    feather.write_feather(table, folder / "reference.arrow", compression="zstd")
+    nulls = {
+        key: {
+            "per_window": reference.per_window,
+            "nulls": [null.to_json() for null in reference.nulls],
+        }
+        for key, reference in baseline.references.items()
+    }
+    _dump(folder / "nulls.json", nulls)
+    for number, forecaster in enumerate(baseline.forecasters.values()):
+        own = folder / f"forecast-{number}"
+        own.mkdir()
+        forecaster.model.save(own)
+        _dump(own / "conformal.json", forecaster.conformal.to_dict())
+        _dump(own / "score_null.json", forecaster.null.to_dict())
+
+
+def _read(folder: Path, manifest: Mapping[str, Any]) -> Baseline:
+    stream = Stream.model_validate(manifest["stream"])
+    encoder = Encoder.from_json(_parse(folder / "encoder.json"))
+    table = feather.read_table(folder / "reference.arrow")
+    keys = np.asarray(table["key"].to_pylist())
+    grams = _stack(table["gram"])
+    side = round(grams.shape[1] ** 0.5)
+    grams = grams.reshape(-1, side, side)
+    counts = _stack(table["counts"]).reshape(len(keys), -1, 2).astype(np.int64)
+    numbers = table["number"].to_numpy()
+    references = {}
+    for key, stored in _parse(folder / "nulls.json").items():
+        own = keys == key
+        nulls = tuple(Null.from_json(item) for item in stored["nulls"])
+        references[key] = Reference(
+            encoder, numbers[own], grams[own], counts[own], stored["per_window"], nulls
+        )
+    forecasters = {}
+    for number, spec in enumerate(stream.forecasts):
+        own = folder / f"forecast-{number}"
+        model = load_forecaster(own)
+        forecasters[spec.target] = Forecaster(
+            model,
+            conformal_from_dict(_parse(own / "conformal.json")),
+            ScoreNull.from_dict(_parse(own / "score_null.json")),
+            model.model_id,
+        )
+    return Baseline(
+        stream,
+        encoder,
+        references,
+        TableSummary.from_json((folder / "summary.json").read_text(encoding="utf-8")),
+        forecasters,
+        manifest["span"],
+        manifest["id"],
+    )
+
+
+def _dump(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def _parse(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _rows_of(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+
+def _stack(column: pa.ChunkedArray) -> np.ndarray:
+    flat = column.combine_chunks()
+    return flat.flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,233 @@
+"""Turns a run into Prometheus metrics: families, a text file, a push. Nothing but the run is read.
+
+The numbers are a view of the run's tables. Reading a run twice gives the same numbers, so that an
+exporter may be killed and started again without counting anything twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import polars as pl
+from prometheus_client import Metric as Family
+from prometheus_client import generate_latest, push_to_gateway, pushadd_to_gateway
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from monitors.budget import forecast_monitors
+from monitors.catalogue import CATALOGUE, PREFIX, TOP_FEATURES, Metric
+from monitors.snapshot import SCORE_BUCKETS, RunSnapshot
+from schemas.errors import OutputError
+from schemas.stream import Stream
+
+_TIMEOUT = 10.0  # seconds for the Pushgateway to answer: a run waits for it
+_SEVERITIES = ("critical", "warning", "info")
+_RESULTS = ("pass", "fail", "error")
+_FAMILY_OF_KIND = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+    "summary": SummaryMetricFamily,
+}
+
+#: A number; buckets and sum of a histogram; count and sum of a summary.
+Value = float | tuple[list[tuple[str, float]], float] | tuple[int, float]
+
+
+def collect(snapshot: RunSnapshot, allow: Collection[str] = ()) -> list[Family]:
+    """Return the metric families of a run, in the catalogue's order.
+
+    Parameters
+    ----------
+    allow : features that have a series of their own whatever their score.
+    """
+    stream = Stream.model_validate(snapshot.manifest["stream"])
+    found: dict[str, dict[tuple[str, ...], Value]] = {metric.name: {} for metric in CATALOGUE}
+    for part in (_state, _features, _forecasts, _quality, _health):
+        for name, labels, value in part(snapshot, stream, allow):
+            found[PREFIX + name][(stream.name, *labels)] = value
+    return [_family(metric, found[metric.name]) for metric in CATALOGUE]
+
+
+def write_textfile(snapshot: RunSnapshot, path: Path, allow: Collection[str] = ()) -> None:
+    """Write a .prom file for node_exporter's textfile collector: whole, or not at all.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    text = generate_latest(_Fixed(collect(snapshot, allow)))
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")  # not .prom: never collected half
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{path}: the metrics cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error
+
+
+def push(snapshot: RunSnapshot, url: str, allow: Collection[str] = ()) -> None:
+    """Replace what a Pushgateway holds of the stream: for a run that succeeded.
+
+    Raises
+    ------
+    OutputError
+        When the gateway does not answer or refuses.
+    """
+    name = snapshot.manifest["stream"]["name"]
+    _send(push_to_gateway, collect(snapshot, allow), name, url)
+
+
+def push_completion(stream: str, finished: datetime, url: str) -> None:
+    """Tell a Pushgateway that a run ended, leaving all else as it was: for a run that failed.
+
+    Raises
+    ------
+    OutputError
+        When the gateway does not answer or refuses.
+    """
+    name = PREFIX + "batch_last_completion_timestamp_seconds"
+    metric = next(metric for metric in CATALOGUE if metric.name == name)
+    family = _family(metric, {(stream,): finished.timestamp()})
+    _send(pushadd_to_gateway, [family], stream, url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed(Collector):
+    """Families as what prometheus_client collects from."""
+
+    families: list[Family]
+
+    def collect(self) -> Iterable[Family]:
+        return self.families
+
+
+def _send(send: Callable[..., None], families: list[Family], stream: str, url: str) -> None:
+    # The group is the stream, not the machine: the gateway never forgets, and machines come and go.
+    try:
+        send(url, "tidegauge", _Fixed(families), grouping_key={"stream": stream}, timeout=_TIMEOUT)
+    except HTTPError as error:
+        with error:
+            says = error.read(200).decode(errors="replace").strip().partition("\n")[0]
+        message = f"{url}: the Pushgateway refused the metrics: {error.code} {says or error.reason}"
+        raise OutputError(message) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        message = (
+            f"{url}: no Pushgateway answers: {reason}; check `pushgateway:` of the stream file"
+        )
+        raise OutputError(message) from error
+
+
+def _family(metric: Metric, series: Mapping[tuple[str, ...], Value]) -> Family:
+    family: Any = _FAMILY_OF_KIND[metric.kind](metric.name, metric.help, labels=metric.labels)
+    for labels, value in sorted(series.items()):
+        family.add_metric(labels, *(value if isinstance(value, tuple) else (value,)))
+    return family  # type: ignore[no-any-return]
+
+
+Part = Iterator[tuple[str, tuple[str, ...], Value]]
+
+
+def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+    per_window = stream.alarms.per_window(stream.window.every_seconds)
+    yield "false_alarms_allowed", (), per_window * snapshot.windows
+    alarms = dict(snapshot.alarms.iter_rows())
+    on = forecast_monitors(stream) if stream.forecasts else []
+    if stream.monitors.feature_shift:
+        on = ["feature_shift", *on]
+    for monitor in {*on, *snapshot.latest["monitor"]}:  # those that are on start at 0
+        latest = snapshot.latest.filter(pl.col("monitor") == monitor)
+        yield "alarms_total", (monitor,), alarms.get(monitor, 0)
+        yield "alarm_active", (monitor,), float(latest["alarm"].any())
+        strongest = (
+            latest.drop_nulls(["statistic", "threshold"])
+            .with_columns(margin=pl.col("statistic") - pl.col("threshold"))
+            .sort("alarm", "margin", "statistic", descending=True)
+            .head(1)
+        )
+        for statistic, threshold in strongest.select("statistic", "threshold").iter_rows():
+            yield "drift_log_evidence", (monitor,), statistic
+            yield "drift_log_evidence_threshold", (monitor,), threshold
+
+
+def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> Part:
+    if stream.monitors.feature_shift is False:
+        return
+    scores = snapshot.scores.row(0, named=True)
+    buckets = [(str(le), float(scores[str(le)])) for le in SCORE_BUCKETS]
+    yield "feature_drift_score", (), ([*buckets, ("+Inf", float(scores["count"]))], scores["sum"])
+    features = (
+        snapshot.latest.filter(
+            pl.col("monitor") == "feature_shift", pl.col("statistic").is_not_null()
+        )
+        .group_by("subject")
+        .agg(pl.col("statistic").max(), over=(pl.col("statistic") > pl.col("threshold")).any())
+        .sort(["statistic", "subject"], descending=[True, False])
+    )
+    shown = features.with_row_index("place").filter(
+        (pl.col("place") < TOP_FEATURES) | pl.col("subject").is_in(list(allow))
+    )
+    yield "features_tested", (), features.height
+    yield "features_over_threshold", (), int(features["over"].sum())
+    yield "feature_series_dropped", (), features.height - shown.height
+    for feature, score in shown.select("subject", "statistic").iter_rows():
+        yield "feature_drift_top_score", (feature,), score
+
+
+def _forecasts(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+    scored = {row["target"]: row for row in snapshot.forecasts.iter_rows(named=True)}
+    for forecast in stream.forecasts:
+        target, row = forecast.target, scored.get(forecast.target, {})
+        yield "interval_miss_target_ratio", (target,), round(1 - forecast.interval, 12)
+        yield "intervals_scored_total", (target,), row.get("scored", 0)
+        for side in ("below", "above"):
+            yield "interval_misses_total", (target, side), row.get(side, 0)
+        yield "interval_width", (target,), (row.get("scored", 0), row.get("width", 0.0))
+
+
+def _quality(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+    for outcome in ("used", "rejected", "late"):
+        yield "records_total", (outcome,), snapshot.manifest["rows"][outcome]
+    for reason, rows in snapshot.rejects.iter_rows():
+        yield "dead_letters_total", (reason,), rows
+    if stream.monitors.expectations:
+        for severity in _SEVERITIES:
+            for result in _RESULTS:
+                yield "contract_checks_total", (severity, result), 0
+    for severity, result, checks in snapshot.expectations.iter_rows():
+        yield "contract_checks_total", (severity, result), checks
+
+
+def _health(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+    manifest = snapshot.manifest
+    finished = datetime.fromisoformat(manifest["finished"]).timestamp()
+    yield "windows_closed_total", (), manifest["windows"]
+    if snapshot.watermark is not None:
+        yield "watermark_timestamp_seconds", (), snapshot.watermark.timestamp()
+    if stream.window.length_seconds is not None:
+        yield "window_length_seconds", (), stream.window.length_seconds
+    # A run folder exists only of a run that succeeded.
+    yield "batch_last_success_timestamp_seconds", (), finished
+    yield "batch_last_completion_timestamp_seconds", (), finished
+    yield "batch_duration_seconds", (), manifest["duration_seconds"]
+    yield "baseline_info", (manifest["baseline_id"],), 1

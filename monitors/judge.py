@@ -1,0 +1,135 @@
+"""Judges one window against the baseline: profile in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from monitors.baseline import Baseline
+from monitors.budget import forecast_monitors, level_per_test
+from monitors.explain import explain
+from monitors.feature_shift.locate import Evidence
+from monitors.feature_shift.reference import Reference
+from monitors.forecast_scores import test_scores, threshold_for
+from monitors.window import WindowPart
+from schemas.records import Finding, WindowKey
+from schemas.stream import FeatureShift, Stream
+
+SEED = 20_260_101  # of the bootstrap: the same window gives the same finding, whoever asks
+NO_BASELINE = "not tested: the reference has no rows of this key"
+
+
+def judge(
+    baseline: Baseline, stream: Stream, window: WindowKey, part: WindowPart
+) -> Iterator[Finding]:
+    """Yield every finding about one window of one key.
+
+    Parameters
+    ----------
+    stream : the stream file as it is now; its alarm budget and monitors count, not those at the time of `fit`.
+    """
+    level = level_per_test(stream, len(baseline.references))
+    about: dict[str, Any] = {
+        "stream": stream.name,
+        "key": window.key,
+        "window_start": window.start,
+        "window_end": window.end,
+        "window_index": window.index,
+        "baseline_id": baseline.id,
+    }
+    options = stream.monitors.feature_shift
+    if options is not False:
+        yield from _feature_shift(baseline, stream, about, part, level, options)
+    yield from _forecasts(baseline, stream, about, part, level)
+
+
+def _feature_shift(
+    baseline: Baseline,
+    stream: Stream,
+    about: dict[str, Any],
+    part: WindowPart,
+    level: float,
+    options: FeatureShift,
+) -> Iterator[Finding]:
+    shared = about | {
+        "monitor": "feature_shift",
+        "method": options.method,
+        "rows": part.profile.rows,
+    }
+    reference = baseline.references.get(about["key"])
+    reason = NO_BASELINE if reference is None else reference.too_few(part.profile.rows)
+    if reference is None or reason is not None:
+        for name in baseline.encoder.names:
+            yield _not_tested(shared, name, str(reason))
+        return
+    found = reference.test(part.profile, level=level, ignore_below=options.ignore_below, seed=SEED)
+    named = [item.feature for item in found if item.alarm]
+    for rank, item in enumerate(found, start=1):
+        yield Finding(
+            **shared,
+            subject=baseline.encoder.names[item.feature],
+            status="tested",
+            statistic=item.evidence,
+            threshold=item.threshold,
+            p_value=max(10.0**-item.evidence, 5e-324),
+            effect=item.effect,
+            alarm=item.alarm,
+            rank=rank,
+            explanation=_sentence(item, baseline, stream, reference, part, named[: rank - 1]),
+        )
+
+
+def _sentence(
+    item: Evidence,
+    baseline: Baseline,
+    stream: Stream,
+    reference: Reference,
+    part: WindowPart,
+    set_aside: list[int],
+) -> str:
+    return explain(item, baseline.encoder, reference.total, part.profile, stream.columns, set_aside)
+
+
+def _forecasts(
+    baseline: Baseline, stream: Stream, about: dict[str, Any], part: WindowPart, level: float
+) -> Iterator[Finding]:
+    for target, scores in part.scores.items():
+        results = test_scores(scores, baseline.forecasters[target].null)
+        for monitor in forecast_monitors(stream):
+            result = results[monitor]
+            shared = about | {
+                "monitor": monitor,
+                "method": "reference_windows",
+                "rows": scores.scored,
+            }
+            if result.statistic is None:
+                yield _not_tested(shared, target, result.explanation)
+                continue
+            threshold = threshold_for(level)
+            yield Finding(
+                **shared,
+                subject=target,
+                status="tested",
+                statistic=result.statistic,
+                threshold=threshold,
+                p_value=result.p_value,
+                effect=result.effect,
+                alarm=result.statistic > threshold,
+                rank=1,
+                explanation=result.explanation,
+            )
+
+
+def _not_tested(shared: dict[str, Any], subject: str, reason: str) -> Finding:
+    return Finding(
+        **shared,
+        subject=subject,
+        status="not_tested",
+        statistic=None,
+        threshold=None,
+        p_value=None,
+        effect=None,
+        alarm=False,
+        rank=None,
+        explanation=reason,
+    )

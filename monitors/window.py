@@ -1,0 +1,27 @@
+"""What is kept of the rows of one window: mergeable parts, small enough to cross a shuffle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monitors.forecast_scores import ForecastScores
+from monitors.gram import Profile
+from monitors.summary import TableSummary, merge
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPart:
+    """The mergeable profile of some rows of a window: Gram matrix, column summaries, forecast scores."""
+
+    profile: Profile
+    summary: TableSummary
+    scores: Mapping[str, ForecastScores]  #: by target
+
+    def __add__(self, other: WindowPart) -> WindowPart:
+        """Merge two parts."""
+        return WindowPart(
+            self.profile + other.profile,
+            merge(self.summary, other.summary),
+            {target: score.merge(other.scores[target]) for target, score in self.scores.items()},
+        )

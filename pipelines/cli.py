@@ -1,0 +1,337 @@
+"""The `tidegauge` command. Every verb imports what it needs when it runs: `check` answers in a second."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.errors import OutputError, StreamFileError, TidegaugeError
+
+if TYPE_CHECKING:
+    from monitors.check import Comparison
+
+DONE, FAULT, MISTAKE, ALARMED = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="tidegauge",
+    help="Which feature moved given all the others, when, how, and what it cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+StreamFile = Annotated[Path, typer.Argument(metavar="STREAM.yaml", help="The stream file.")]
+BaselineFolder = Annotated[
+    Path | None,
+    typer.Option("--baseline", help="The baseline folder; beside the stream file when left out."),
+]
+Runner = Annotated[str, typer.Option(help="local, prism, flink, spark or dataflow.")]
+RunnerOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- RUNNER OPTIONS]", help="Passed on to Beam.")
+]
+FailOnAlarm = Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 3 on an alarm.")]
+
+
+def main() -> None:
+    """Run the command and exit: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 1 a fault."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # libraries' advice to programmers; users get our own sentences
+    try:
+        app()
+    except TidegaugeError as error:
+        _err.print(Text(f"tidegauge: {error}"))
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        _err.print("tidegauge: stopped; what was there before is as it was")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(FAULT)
+
+
+def default_folder(stream_file: Path, kind: str) -> Path:
+    """Return the folder that belongs to a stream file: weather.yaml has weather.baseline, weather.run."""
+    return stream_file.with_suffix(f".{kind}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that says what is going on: on stderr, and only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with _err.status("starting") as status:
+        yield lambda text: status.update(Text(text))
+
+
+def _row_line(rows: Mapping[str, int]) -> str:
+    late = rows.get("late", 0)
+    return f"rows: {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected + {late:,} late"
+
+
+def _alarm_lines(alarms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for alarm in alarms:
+        when = (
+            f"window {alarm['window_index']}"
+            if alarm["window_start"] is None
+            else f"{alarm['window_start']:%Y-%m-%d %H:%M}"
+        )
+        key = "" if alarm["key"] == "{}" else f" {alarm['key']}"
+        yield f"  {when}{key}  {alarm['monitor']}  {alarm['subject']}: {alarm['explanation']}"
+
+
+def _print_comparison(result: Comparison) -> None:
+    named = [finding for finding in result.findings if finding.alarm]
+    rows = result.rows
+    _out.print(
+        Text(
+            f"{rows['reference']:,} reference rows, {rows['current']:,} current rows, "
+            f"{rows['rejected']:,} rejected; {len(result.findings)} features tested"
+        )
+    )
+    if not named:
+        _out.print("no feature moved, given the others")
+    table = Table(box=None, pad_edge=False)
+    for title in ("rank", "feature", "evidence", "threshold", "effect", ""):
+        table.add_column(
+            title,
+            justify="right" if title in ("rank", "evidence", "threshold", "effect") else "left",
+        )
+    for finding in result.findings[: max(len(named), 5)]:
+        table.add_row(
+            str(finding.rank),
+            Text(finding.subject),
+            f"{finding.statistic:.1f}",
+            f"{finding.threshold:.1f}",
+            f"{finding.effect:.2f}",
+            Text(("MOVED: " if finding.alarm else "") + finding.explanation),
+        )
+    _out.print(table)
+
+
+@app.command()
+def init(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Parquet, CSV, Arrow or JSONL.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it; stdout when left out.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The event-time column.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A key column; may be given again.")] = None,
+) -> None:
+    """Write a commented stream file for a table; what is guessed is said to be guessed."""
+    from transforms.infer import draft_stream_file
+    from transforms.tables import read_head
+
+    from pipelines.sinks import write_text
+
+    rows, _ = read_head(table)
+    text = draft_stream_file(table, rows, None if out is None else str(out), time, key or [])
+    if out is None:
+        sys.stdout.write(text)
+        return
+    if out.exists():
+        message = f"{out}: is there already; remove it first, or choose another name with --out"
+        raise OutputError(message)
+    write_text(out, text)
+    _out.print(Text(f"wrote {out}; read its comments, then: tidegauge validate {out}"))
+
+
+@app.command()
+def validate(stream_file: StreamFile) -> None:
+    """Check the stream file, and that its source and reference match it."""
+    from pipelines.sources import check_files, source_files
+    from schemas.stream_file import load_stream
+
+    stream = load_stream(stream_file)
+    for name, source in (("reference", stream.reference), ("source", stream.source)):
+        paths = source_files(source)
+        check_files(paths, source, stream)
+        _out.print(Text(f"{name}: {len(paths)} file(s) with all columns of the stream"))
+    _out.print(Text(f"{stream_file}: valid"))
+
+
+@app.command()
+def fit(
+    stream_file: StreamFile,
+    options: RunnerOptions = None,
+    baseline: BaselineFolder = None,
+    runner: Runner = "local",
+) -> None:
+    """Learn the baseline from the reference."""
+    from pipelines.fit import fit as fit_baseline
+    from pipelines.runners import check_runner
+    from schemas.stream_file import load_stream
+
+    stream = load_stream(stream_file)
+    check_runner(runner)
+    folder = baseline or default_folder(stream_file, "baseline")
+    with _progress() as say:
+        report = fit_baseline(stream, folder, runner=runner, options=options or [], say=say)
+    for note in report.notes:
+        _err.print(Text(f"note: {note}"))
+    _out.print(Text(_row_line(report.rows)))
+    _out.print(Text(f"baseline {report.baseline.id} in {folder}: {report.windows:.0f} windows"))
+
+
+@app.command()
+def run(
+    stream_file: StreamFile,
+    options: RunnerOptions = None,
+    baseline: BaselineFolder = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.")] = None,
+    runner: Runner = "local",
+    fail_on_alarm: FailOnAlarm = False,
+) -> None:
+    """Score the windows of the source against the baseline."""
+    from pipelines.publish import publish
+    from pipelines.run import run as run_stream
+    from pipelines.runners import check_runner
+    from schemas.stream_file import load_stream
+
+    stream = load_stream(stream_file)
+    check_runner(runner)
+    folder = out or default_folder(stream_file, "run")
+    with _progress() as say:
+        done = run_stream(
+            stream,
+            baseline or default_folder(stream_file, "baseline"),
+            folder,
+            runner=runner,
+            options=options or [],
+            say=say,
+        )
+    publish(done)
+    alarms = done.table("findings").filter(alarm=True)
+    _out.print(Text(_row_line(done.manifest["rows"])))
+    _out.print(Text(f"{done.manifest['windows']} windows, {alarms.height} alarms, in {folder}"))
+    for line in _alarm_lines(
+        alarms.sort("window_start", "window_index", "monitor", "rank").to_dicts()
+    ):
+        _out.print(Text(line))
+    if fail_on_alarm and alarms.height:
+        sys.exit(ALARMED)
+
+
+@app.command()
+def check(
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE")],
+    current: Annotated[str, typer.Argument(metavar="CURRENT")],
+    method: Annotated[str, typer.Option(help="moments.")] = "moments",
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Per comparison, over all features together.")
+    ] = 0.05,
+    condition_on: Annotated[
+        list[str] | None,
+        typer.Option(help="A column that explains the others; may be given again."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    fail_on_alarm: FailOnAlarm = False,
+) -> None:
+    """Compare two tables: which feature, given all the others, is no longer what it was?"""
+    from pipelines.check import check_tables
+
+    if method != "moments":
+        message = f"--method {method}: there is no such method; this version has: moments"
+        raise StreamFileError(message)
+    if not 0 < false_alarm_rate < 1:
+        message = f"--false-alarm-rate {false_alarm_rate:g}: give a number between 0 and 1"
+        raise StreamFileError(message)
+    result = check_tables(
+        reference,
+        current,
+        false_alarm_rate=false_alarm_rate,
+        condition_on=condition_on or [],
+        seed=seed,
+    )
+    for note in result.notes:
+        _err.print(Text(f"note: {note}"))
+    if as_json:
+        sys.stdout.write(json.dumps(result.to_json(), allow_nan=False) + "\n")
+    else:
+        _print_comparison(result)
+    if fail_on_alarm and result.alarm:
+        sys.exit(ALARMED)
+
+
+@app.command()
+def backtest(stream_file: StreamFile) -> None:
+    """Evaluate the stream's forecasters on its reference, from rolling origins."""
+    from pipelines.backtest import backtest_stream
+    from schemas.stream_file import load_stream
+
+    stream = load_stream(stream_file)
+    with _progress() as say:
+        lines = backtest_stream(stream, say=say)
+    _out.print(lines)
+
+
+@app.command()
+def explain(
+    finding_id: Annotated[str, typer.Argument(metavar="FINDING_ID")],
+    run_folder: Annotated[Path, typer.Option("--run", help="The run folder.")],
+) -> None:
+    """Say all that is known of one finding."""
+    from pipelines.explain import explain_finding
+    from pipelines.run_folder import open_run
+
+    _out.print(Text(explain_finding(open_run(run_folder), finding_id)))
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file.")] = None,
+) -> None:
+    """Write the run as one HTML file that opens without a network."""
+    from pipelines.report import write_report
+    from pipelines.run_folder import open_run
+
+    _out.print(Text(str(write_report(open_run(run_folder), out or run_folder / "report.html"))))
+
+
+@app.command()
+def serve(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
+    listen: Annotated[str, typer.Option(help="Address and port.")] = "127.0.0.1:9464",
+) -> None:
+    """Expose the run's metrics to Prometheus."""
+    from pipelines.serve import serve as serve_run
+
+    serve_run(run_folder, listen)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the tables, runs and reports go.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Watch a year of real weather at three airports, then with one sensor's week shuffled."""
+    from pipelines.demo import run_demo
+
+    with _progress() as say:
+        told = run_demo(out, say=say)
+    _out.print(told)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the stream file."""
+    from schemas.stream_file import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

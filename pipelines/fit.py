@@ -1,0 +1,254 @@
+"""`tidegauge fit`: the reference in, a baseline out; two passes over the rows, the fit between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from monitors.baseline import Baseline, Forecaster, save_baseline
+from monitors.beam import MergeParts, ProfileBlocks, SummariseRows
+from monitors.encoder import Encoder, fit_encoder
+from monitors.expectations import gate, validate_reference
+from monitors.feature_shift.reference import blocks_per_window, reference_from_blocks
+from monitors.forecast_scores import ForecastScores, score, score_null
+from monitors.gram import Profile
+from monitors.judge import SEED
+from monitors.summary import TableSummary, merge
+from pipelines.runners import run_graph
+from pipelines.sinks import WriteParts, read_parts, staging_folder
+from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
+from schemas.errors import ReferenceDataError
+from schemas.stream import ForecastSpec, Stream
+from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
+from transforms.calibrate.cqr import calibrate
+from transforms.contract import ROW
+from transforms.forecast.frame import forecast_features, forecast_frame, interval_columns
+from transforms.forecast.select import fit_forecaster
+from transforms.windows import time_spans
+
+SAMPLE_ROWS = (
+    100_000  # the basis and the forecasters are fitted on them; all rows go into the profile
+)
+FOLDS = 5
+FEW_WINDOWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What `fit` did."""
+
+    baseline: Baseline
+    rows: Mapping[str, int]
+    windows: float
+    expectations: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+
+
+def fit(
+    stream: Stream,
+    folder: Path,
+    *,
+    runner: str = "local",
+    options: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> FitReport:
+    """Fit the baseline of a stream and make it the current one of a folder.
+
+    Raises
+    ------
+    SourceError, ReferenceDataError, OutputError
+        Before anything is written.
+    """
+    paths = source_files(stream.reference)
+    check_files(paths, stream.reference, stream)
+    with staging_folder(folder) as staging:
+        say("reading the reference")
+        sample, summary, rows = _sample(stream, paths, staging, runner, options)
+        results: list[dict[str, Any]] = []
+        if stream.monitors.expectations:
+            say("checking what is expected of the reference")
+            results = validate_reference(sample, summary, stream)
+            gate(results)
+        windows, keys = _windows(stream, sample, rows["used"])
+        encoder = fit_encoder(
+            sample,
+            stream.columns,
+            features=stream.with_role("feature"),
+            conditions=stream.with_role("condition"),
+            calendar=stream.calendar,
+            time_column=None if stream.time is None else stream.time.column,
+            window_rows=round(rows["used"] / max(windows, 1.0) / keys),
+        )
+        say("profiling the reference")
+        per_window = blocks_per_window(windows)
+        blocks = _blocks(stream, paths, encoder, per_window, staging, runner, options)
+    say("learning how its own windows vary")
+    references = {
+        key: reference_from_blocks(encoder, own, per_window).fit_nulls(SEED)
+        for key, own in sorted(blocks.items())
+    }
+    forecasters = {}
+    for spec in stream.forecasts:
+        say(f"fitting the forecaster of {spec.target}")
+        forecasters[spec.target] = _forecaster(stream, spec, sample)
+    span = _span(stream, sample, rows)
+    baseline = Baseline(stream, encoder, references, summary, forecasters, span)
+    return FitReport(
+        save_baseline(baseline, folder), rows, windows, results, _notes(encoder, windows)
+    )
+
+
+def _sample(
+    stream: Stream, paths: Sequence[str], staging: Path, runner: str, options: Sequence[str]
+) -> tuple[pa.Table, TableSummary, dict[str, int]]:
+    """First pass: a bounded sample, the column summaries, and the row counts."""
+    first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        read = pipeline | "read" >> ReadBatches(paths, stream.reference, stream)
+        sample = (
+            read["batches"]
+            | "positions" >> beam.ParDo(WithPositions(first))
+            | "sample" >> beam.CombineGlobally(SampleRows(SAMPLE_ROWS)).without_defaults()
+            | "sampled rows" >> beam.Map(lambda sample: sample.table)
+        )
+        summary = (
+            read["batches"]
+            | "summarise" >> beam.ParDo(SummariseRows(stream))
+            | "merge" >> beam.CombineGlobally(MergeParts(merge)).without_defaults()
+            | "as JSON" >> beam.Map(lambda part: pa.table({"json": [part.to_json()]}))
+        )
+        _ = sample | "keep sample" >> WriteParts(staging / "sample")
+        _ = summary | "keep summary" >> WriteParts(staging / "summary")
+        _ = read[TALLIES] | "as rows" >> beam.Map(tally_table) | WriteParts(staging / "tallies")
+
+    run_graph(build, runner, options)
+    rows = row_counts(staging / "tallies")
+    sample = read_parts(staging / "sample")
+    if sample is None:
+        message = (
+            f"{stream.reference.path}: none of the {rows['in']:,} rows of the reference can be used "
+            f"({rows['rejected']:,} were rejected); check the types and ranges in the stream file"
+        )
+        raise ReferenceDataError(message)
+    summary = read_parts(staging / "summary")
+    assert summary is not None  # noqa: S101 (where there is a sample there is a summary)
+    return sample, TableSummary.from_json(summary["json"][0].as_py()), rows
+
+
+def _blocks(
+    stream: Stream,
+    paths: Sequence[str],
+    encoder: Encoder,
+    per_window: int,
+    staging: Path,
+    runner: str,
+    options: Sequence[str],
+) -> dict[str, dict[int, Profile]]:
+    """Second pass: the profile of every block of the reference, by key and block number."""
+    first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            (pipeline | "read" >> ReadBatches(paths, stream.reference, stream))["batches"]
+            | "profile" >> beam.ParDo(ProfileBlocks(encoder, stream, per_window, first))
+            | "merge" >> beam.CombinePerKey(MergeParts())
+            | "as rows" >> beam.MapTuple(_block_table)
+            | WriteParts(staging / "blocks")
+        )
+
+    run_graph(build, runner, options)
+    table = read_parts(staging / "blocks")
+    assert table is not None  # noqa: S101 (the first pass found rows)
+    blocks: dict[str, dict[int, Profile]] = {}
+    for row in table.to_pylist():
+        gram = np.asarray(row["gram"])
+        side = round(len(gram) ** 0.5)
+        part = Profile(gram.reshape(side, side), np.asarray(row["counts"]).reshape(-1, 2))
+        blocks.setdefault(row["key"], {})[row["number"]] = part
+    return blocks
+
+
+def _block_table(block: tuple[str, int], part: Profile) -> pa.Table:
+    key, number = block
+    return pa.table(
+        {
+            "key": [key],
+            "number": [number],
+            "gram": [part.gram.ravel()],
+            "counts": [part.counts.ravel()],
+        }
+    )
+
+
+def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
+    """Return how many windows the reference holds (of one key), and how many keys."""
+    keys = 1
+    if stream.key:
+        keys = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key)))).n_unique()
+    if stream.window.rows is not None:
+        return rows / stream.window.rows, keys
+    assert stream.time is not None  # noqa: S101 (the stream file asks for it where windows have lengths)
+    assert stream.window.length_seconds is not None  # noqa: S101
+    spans = time_spans(sample[stream.time.column], stream.window.length_seconds)
+    return float(len(np.unique(spans))), keys
+
+
+def _span(stream: Stream, sample: pa.Table, rows: Mapping[str, int]) -> dict[str, Any]:
+    start = end = None
+    if stream.time is not None:
+        ends = pc.min_max(sample[stream.time.column]).as_py()
+        start, end = ends["min"].isoformat(), ends["max"].isoformat()
+    return {"rows": rows["used"], "start": start, "end": end}
+
+
+def _notes(encoder: Encoder, windows: float) -> list[str]:
+    notes = [
+        f"column {coding.name!r} has one value in the reference: only a departure from it can be seen"
+        for coding in encoder.features
+        if coding.kind == "constant"
+    ]
+    if windows < FEW_WINDOWS:
+        notes.append(
+            f"the reference holds {windows:.0f} windows; with fewer than {FEW_WINDOWS} the false-alarm "
+            f"rate rests on little: give a longer reference when you can"
+        )
+    return notes
+
+
+def _forecaster(stream: Stream, spec: ForecastSpec, sample: pa.Table) -> Forecaster:
+    """Fit, calibrate and score one forecaster; folds and scores are by window, contiguous in time."""
+    windows = _window_of_rows(stream, sample)
+    numbers = np.unique(windows, return_inverse=True)[1]
+    folds = (numbers * FOLDS // (numbers.max() + 1)).astype(np.int64)
+    frame = forecast_frame(sample, stream, spec)
+    fitted = fit_forecaster(
+        frame, spec.target, forecast_features(stream, spec), spec.levels, folds, SEED
+    )
+    low, high = interval_columns(spec)
+    held_out = fitted.out_of_fold
+    outcome = frame[spec.target].cast(pl.Float64).to_numpy()
+    conformal = calibrate(held_out[:, low], held_out[:, high], outcome, spec.interval)
+    lower, upper = conformal.apply(held_out[:, low], held_out[:, high])
+    scores: list[ForecastScores] = []
+    for number in np.unique(numbers):
+        own = numbers == number
+        scores.append(score(held_out[own], lower[own], upper[own], outcome[own], spec.levels))
+    return Forecaster(fitted, conformal, score_null(scores, spec.interval), fitted.model_id)
+
+
+def _window_of_rows(stream: Stream, sample: pa.Table) -> np.ndarray:
+    if stream.window.length_seconds is not None and stream.time is not None:
+        return time_spans(sample[stream.time.column], stream.window.length_seconds)
+    order = np.argsort(sample[ROW].to_numpy(), kind="stable")
+    spans = np.empty(len(order), dtype=np.int64)
+    spans[order] = np.arange(len(order)) // max(1, stream.window.rows or 1)
+    return spans

@@ -1,0 +1,283 @@
+"""Fan charts of forecasts with their outcomes; coverage and pinball loss over the windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.report.figure import Plot, colour, draw
+from pipelines.report.findings import Alarm
+from pipelines.report.forecasts import FloatArray, Series
+from pipelines.report.timeline import Timeline, stretches
+from pipelines.report.words import count, key_label, listed, number, percent, shorten, span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LATEST = 336  # forecasts in the fan chart of the end of the run: two weeks of hours
+MOST_POINTS = 500  # of one fan chart; a longer stretch is thinned
+MOST_ALARMED = 2  # fan charts of alarmed windows per series
+MOST_FANS = 12
+_FAN = (1040.0, 270.0)
+_SMALL = (510.0, 240.0)
+_TWO_SIDED = 1.96  # 95 % of a normal law
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPlots:
+    """The figures of one target of one key."""
+
+    title: str
+    summary: str
+    fans: list[Plot]
+    scores: list[Plot]
+
+
+def forecast_plots(
+    series: Sequence[Series], windows: Timeline, alarms: Sequence[Alarm]
+) -> list[SeriesPlots]:
+    """Draw the figures of each series."""
+    plots: list[SeriesPlots] = []
+    room = MOST_FANS
+    for ordinal, item in enumerate(series):
+        mine = [alarm for alarm in alarms if alarm.key == item.key]
+        marked = {
+            monitor: [
+                alarm.place
+                for alarm in mine
+                if any(
+                    (n.finding.monitor, n.finding.subject) == (monitor, item.target)
+                    for n in alarm.named
+                )
+            ]
+            for monitor in ("coverage", "pinball")
+        }
+        fans = list(_fans(f"fan-{ordinal}", item, windows, mine))[:room]
+        room -= len(fans)
+        scores = []
+        if item.scored.any():
+            scores = [
+                _coverage(f"coverage-{ordinal}", item, windows, marked["coverage"]),
+                _pinball(f"pinball-{ordinal}", item, windows, marked["pinball"]),
+            ]
+        of = key_label(item.key)
+        title = f"{item.target}{f' · {of}' if of else ''}"
+        plots.append(SeriesPlots(title, _summary(item), fans, scores))
+    return plots
+
+
+def _summary(item: Series) -> str:
+    known = item.scored.sum()
+    text = f"{count(len(item.frame), 'forecast')}, {count(int(known), 'outcome')} known."
+    if not known:
+        return text + " Coverage and loss need outcomes, so there is nothing to score yet."
+    covered = float(np.nansum(item.coverage * item.scored) / known)
+    loss = float(np.nansum(item.pinball * item.scored) / known)
+    unit = f" {item.unit}" if item.unit else ""
+    return (
+        f"{text} {percent(covered)} of them lie inside the calibrated {percent(item.nominal, 0)} "
+        f"interval; mean pinball loss {number(loss)}{unit}."
+    )
+
+
+def _fans(name: str, item: Series, windows: Timeline, alarms: Sequence[Alarm]) -> Iterator[Plot]:
+    places = [alarm.place for alarm in alarms]
+    strongest = sorted(alarms, key=lambda alarm: -alarm.strength)[:MOST_ALARMED]
+    for alarm in sorted(strongest, key=lambda alarm: alarm.place):
+        near = pl.col("place").is_between(alarm.place - 1, alarm.place + 1)
+        part = item.frame.filter(near)
+        own = part.filter(pl.col("place") == alarm.place)
+        if len(own):
+            # half a window of context on each side
+            first = len(part.filter(pl.col("place") < alarm.place))
+            start = max(0, first - len(own) // 2)
+            part = part.slice(start, first - start + len(own) + len(own) // 2)
+            lead = f"Around the alarm of {alarm.when} ({shorten(alarm.title, 60)})"
+            yield _fan(f"{name}-{alarm.place}", item, part, windows, places, lead)
+    part = item.frame.tail(LATEST)
+    yield _fan(
+        f"{name}-end", item, part, windows, places, f"The last {count(len(part), 'forecast')}"
+    )
+
+
+def _fan(
+    name: str,
+    item: Series,
+    part: pl.DataFrame,
+    windows: Timeline,
+    alarmed: Sequence[int],
+    lead: str,
+) -> Plot:
+    stride = -(-len(part) // MOST_POINTS)
+    frame = part.gather_every(stride)
+    outside = frame.filter(
+        (pl.col("outcome") < pl.col("lower")) | (pl.col("outcome") > pl.col("upper"))
+    )
+    shown = [place for place in alarmed if place in set(frame["place"])]
+
+    def paint(_: Figure, axes: Axes) -> None:
+        _paint_fan(axes, item, frame, outside, windows, shown)
+
+    if item.in_time:
+        when = span(part["x"][0], part["x"][-1])
+    else:
+        when = f"rows {part['x'][0]:,} to {part['x'][-1]:,}"
+    known = frame["outcome"].count()
+    caption = f"{lead}: {when}."
+    if stride > 1:
+        caption += f" One forecast in {stride} is drawn."
+    if known:
+        caption += (
+            f" Triangles are the {count(len(outside), 'outcome')} of {known:,} outside the "
+            f"{percent(item.nominal, 0)} interval; about {(1 - item.nominal) * known:.0f} are expected there."
+        )
+    else:
+        caption += " No outcome is known yet."
+    if shown:
+        caption += " The shaded span is an alarmed window."
+    label = (
+        f"Fan chart of {item.target}, {when}: calibrated interval, median and {count(known, 'outcome')}, "
+        f"{len(outside):,} of them outside the interval."
+    )
+    return Plot(draw(name, paint, width=_FAN[0], height=_FAN[1]), label, caption)
+
+
+def _paint_fan(
+    axes: Axes,
+    item: Series,
+    frame: pl.DataFrame,
+    outside: pl.DataFrame,
+    windows: Timeline,
+    shown: Sequence[int],
+) -> None:
+    x: Any = frame["x"].to_numpy()
+    for first, last in stretches(shown):
+        inside = frame.filter(pl.col("place").is_between(first, last))["x"]
+        start, end = windows.windows[first][0], windows.windows[last][1]
+        ends: Any = (start, end) if item.in_time and start and end else (inside.min(), inside.max())
+        axes.axvspan(*ends, facecolor=colour("shade"), linewidth=0, zorder=0)
+    axes.fill_between(x, *_bounds(frame, "lower", "upper"), facecolor=colour("band"), linewidth=0)
+    if frame["q25"].null_count() == 0 and frame["q75"].null_count() == 0:
+        bounds = _bounds(frame, "q25", "q75")
+        axes.fill_between(x, *bounds, facecolor=colour("band-inner"), linewidth=0)
+    if frame["median"].null_count() < len(frame):
+        axes.plot(x, frame["median"].to_numpy(), color=colour("line"))
+    known = frame.join(outside.select("x"), on="x", how="anti", maintain_order="left").drop_nulls(
+        "outcome"
+    )
+    axes.plot(
+        known["x"].to_numpy(), known["outcome"].to_numpy(), ".", color=colour("ink"), ms=3.4, mew=0
+    )
+    axes.plot(
+        outside["x"].to_numpy(),
+        outside["outcome"].to_numpy(),
+        "^",
+        color=colour("alarm"),
+        ms=5,
+        mew=0,
+    )
+    if item.in_time:
+        _date_axis(axes)
+    else:
+        axes.set_xlabel("position in the source (rows)")
+    axes.margins(x=0.01)
+    axes.set_xlim(x[0], x[-1]) if len(x) > 1 else None
+    axes.grid(axis="y")
+    axes.set_ylabel(_with_unit(item.target, item))
+
+
+def _bounds(frame: pl.DataFrame, lower: str, upper: str) -> tuple[Any, Any]:
+    finite = frame.select(
+        pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in (lower, upper)
+    )
+    return finite[lower].to_numpy(), finite[upper].to_numpy()
+
+
+def _date_axis(axes: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=5, maxticks=10)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _with_unit(text: str, item: Series) -> str:
+    return f"{shorten(text, 24)} ({item.unit})" if item.unit else shorten(text, 24)
+
+
+def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]) -> Plot:
+    known = np.maximum(item.scored, 1.0)
+    spread = _TWO_SIDED * np.sqrt(item.nominal * (1 - item.nominal) / known)
+    spread = np.where(item.scored > 0, spread, np.nan)
+    lower, upper = np.maximum(item.nominal - spread, 0.0), np.minimum(item.nominal + spread, 1.0)
+
+    def paint(_: Figure, axes: Axes) -> None:
+        places = np.arange(len(windows))
+        axes.fill_between(
+            places, 100 * lower, 100 * upper, facecolor=colour("band"), linewidth=0, step="mid"
+        )
+        axes.axhline(100 * item.nominal, color=colour("muted"), lw=1, ls=(0, (4, 3)))
+        _paint_scores(axes, 100 * item.coverage, windows, alarmed)
+        axes.set_ylim(top=min(102.0, axes.get_ylim()[1]))
+        axes.set_ylabel(f"inside the interval ({percent(1, 0)[-1]})")
+
+    off = [p for p in range(len(windows)) if not lower[p] <= item.coverage[p] <= upper[p]]
+    off = [place for place in off if item.scored[place]]
+    caption = (
+        f"Coverage of the interval by window. Dashed: the {percent(item.nominal, 0)} asked for; band: where 95 of "
+        "100 windows would lie if outcomes were independent. "
+        + (
+            f"Outside it: {listed([windows.label(p) for p in off], 3)}."
+            if off
+            else "No window is outside it."
+        )
+    )
+    label = (
+        f"Coverage of {item.target} by window, between {percent(float(np.nanmin(item.coverage)))} and "
+        f"{percent(float(np.nanmax(item.coverage)))}, against {percent(item.nominal, 0)}."
+    )
+    return Plot(draw(name, paint, width=_SMALL[0], height=_SMALL[1]), label, caption, wide=False)
+
+
+def _pinball(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]) -> Plot:
+    mean = float(np.nansum(item.pinball * item.scored) / item.scored.sum())
+    worst = int(np.nanargmax(item.pinball))
+
+    def paint(_: Figure, axes: Axes) -> None:
+        axes.axhline(mean, color=colour("muted"), lw=1, ls=(0, (4, 3)))
+        _paint_scores(axes, item.pinball, windows, alarmed)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(_with_unit("pinball loss", item))
+
+    caption = (
+        "Pinball loss, the error of the whole forecast distribution, by window; lower is better. Dashed: the mean of "
+        f"the run. Worst: {number(item.pinball[worst])} in {windows.label(worst)}."
+    )
+    label = f"Pinball loss of {item.target} by window, mean {number(mean)}, worst {number(item.pinball[worst])}."
+    return Plot(draw(name, paint, width=_SMALL[0], height=_SMALL[1]), label, caption, wide=False)
+
+
+def _paint_scores(
+    axes: Axes, values: FloatArray, windows: Timeline, alarmed: Sequence[int]
+) -> None:
+    places = np.arange(len(windows))
+    dots = "o" if len(windows) <= 60 else ""
+    axes.plot(places, values, color=colour("line"), marker=dots, ms=3.2, mew=0)
+    axes.plot(
+        alarmed,
+        values[list(alarmed)],
+        "D",
+        ms=8,
+        markerfacecolor=colour("page"),
+        markeredgecolor=colour("ink"),
+        mew=1.2,
+    )
+    axes.set_xlim(-0.5, len(windows) - 0.5)
+    axes.set_xticks(*windows.ticks(6))
+    axes.set_xlabel(windows.noun)
+    axes.grid(axis="y")

@@ -1,0 +1,167 @@
+"""Reads what `tidegauge run` left: the manifest run.json, and the Parquet parts that it lists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import polars as pl
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
+
+from monitors.snapshot import RunSnapshot, take_snapshot
+from schemas.errors import OutputError
+from schemas.records import RECORDS
+from schemas.stream import Stream
+
+MANIFEST = "run.json"  # written last: a folder without it is no run, or one that is not finished
+RUN_VERSION = 1
+
+
+def _instant(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        message = "a time without a zone"
+        raise ValueError(message)
+    return text
+
+
+Instant = Annotated[str, AfterValidator(_instant)]  # ISO 8601 with a zone
+
+#: Rows read, and what became of them.
+RowCounts = TypedDict("RowCounts", {"in": int, "used": int, "rejected": int, "late": int})
+
+
+@with_config(ConfigDict(extra="allow"))
+class Manifest(TypedDict):
+    """What run.json holds; keys that a later version adds are kept."""
+
+    version: int
+    stream: dict[str, Any]  #: the stream file, as JSON
+    baseline_id: str
+    started: Instant
+    finished: Instant
+    duration_seconds: float
+    rows: RowCounts
+    windows: int
+    level_per_window: float
+    reference: dict[str, Any]
+    files: dict[str, list[str]]  #: Parquet parts by table, relative to the folder
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished run."""
+
+    folder: Path
+    manifest: Manifest
+    stream: Stream
+
+    def parts(self, name: str) -> list[Path]:
+        """Return the Parquet files of one table, in the manifest's order."""
+        return [self.folder / part for part in self.manifest["files"].get(name, [])]
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Return one table of `RECORDS`, unread; an empty one where the run has none."""
+        parts = self.parts(name)
+        if not parts:
+            return pl.DataFrame(RECORDS[name].empty_table()).lazy()
+        return pl.scan_parquet(parts, hive_partitioning=False)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return one table of `RECORDS`.
+
+        Raises
+        ------
+        OutputError
+            When a part is damaged.
+        """
+        try:
+            return self.scan(name).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _damaged(self.folder, error) from error
+
+    def snapshot(self) -> RunSnapshot:
+        """Reduce the run to what is exported.
+
+        Raises
+        ------
+        OutputError
+            When a part is damaged.
+        """
+        try:
+            return take_snapshot(self.manifest, self.scan)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _damaged(self.folder, error) from error
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run folder; no table is read yet.
+
+    Raises
+    ------
+    OutputError
+        When it is no run folder, was written by a newer version, or lacks a part.
+    """
+    folder = Path(folder)
+    manifest = _manifest(folder / MANIFEST)
+    try:
+        stream = Stream.model_validate(manifest["stream"])
+    except ValidationError as error:
+        _refuse(folder / MANIFEST, f"its stream is not valid: {_first(error)}")
+    run = Run(folder, manifest, stream)
+    root = folder.resolve()
+    for part in (part for name in RECORDS for part in run.parts(name)):
+        if not part.resolve().is_relative_to(root):
+            _refuse(folder / MANIFEST, f"it lists {part}, which is outside the run folder")
+        if not part.is_file():
+            message = f"{folder}: the part {part.relative_to(folder)} is missing; run again"
+            raise OutputError(message)
+    return run
+
+
+def _damaged(folder: Path, error: Exception) -> OutputError:
+    reason = str(error).partition("\n")[0]
+    return OutputError(f"{folder}: a part of this run cannot be read: {reason}; run again")
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        seen = "there is no such folder" if not path.parent.is_dir() else f"it has no {MANIFEST}"
+        message = (
+            f"{path.parent}: not a finished run: {seen}; name the folder that `tidegauge run` wrote"
+        )
+        raise OutputError(message) from error
+    except NotADirectoryError as error:
+        message = f"{path.parent}: a file; name the folder that `tidegauge run` wrote"
+        raise OutputError(message) from error
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
+        _refuse(path, str(error))
+    version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > RUN_VERSION:
+        message = (
+            f"{path}: written by a newer tidegauge (run format {version}; this one reads up to "
+            f"{RUN_VERSION}); upgrade tidegauge"
+        )
+        raise OutputError(message)
+    try:
+        return _MANIFEST.validate_python(document, strict=True)
+    except ValidationError as error:
+        _refuse(path, _first(error))
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}".removeprefix(": ")
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    message = f"{path}: cannot be read as the manifest of a run: {reason}"
+    raise OutputError(message)

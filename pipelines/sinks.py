@@ -1,0 +1,142 @@
+"""Writes Arrow tables as Parquet parts: temporary name, fsync, rename; named by content, so a retry adds none."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.pvalue import PCollection
+
+from schemas.errors import OutputError
+
+_ROWS_PER_PART = 1_000_000
+
+
+def write_part(table: pa.Table, folder: Path) -> Path:
+    """Write one Parquet part, named by the hash of its bytes.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".part-")
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        digest = hashlib.blake2b(Path(temporary).read_bytes(), digest_size=10).hexdigest()
+        part = folder / f"{digest}.parquet"
+        Path(temporary).replace(part)
+    except OSError as error:
+        message = f"{folder}: cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error
+    return part
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error
+
+
+def read_parts(folder: Path) -> pa.Table | None:
+    """Return the rows of all parts of a folder; None where there is none."""
+    parts = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    return pa.concat_tables([pq.read_table(part) for part in parts]) if parts else None
+
+
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Give a private folder inside `folder` for the length of a run; what a killed run left is removed.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written, or another run is writing it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        message = f"{folder}: cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = (
+                f"{folder}: another run is writing this folder; wait for it, or choose another"
+            )
+            raise OutputError(message) from error
+        staging = folder / ".staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir()
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+class WriteParts(beam.PTransform):
+    """Write the tables of a PCollection as Parquet parts of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def expand(self, tables: PCollection[pa.Table]) -> Any:
+        """Apply the transform."""
+        return tables | "write" >> beam.ParDo(_WriteParts(str(self.folder)))
+
+
+class _WriteParts(beam.DoFn):
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def start_bundle(self) -> None:
+        self.tables: list[pa.Table] = []
+        self.rows = 0
+
+    def process(self, table: pa.Table) -> None:
+        self.tables.append(table)
+        self.rows += table.num_rows
+        if self.rows >= _ROWS_PER_PART:
+            self._flush()
+
+    def finish_bundle(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        if self.rows:
+            write_part(pa.concat_tables(self.tables), Path(self.folder))
+        self.tables, self.rows = [], 0

@@ -1,0 +1,1 @@
+"""Calibration of forecast intervals: what turns nominal coverage into measured coverage."""
