@@ -169,7 +169,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "counter",
         "windows",
         "",
-        "Windows that this run closed.",
+        "Windows that this run closed, those of every key.",
     ),
     _metric(
         "watermark_timestamp_seconds",

@@ -26,6 +26,7 @@ NULL_VERSION = 1
 PIT_BINS = 10
 FEWEST_WINDOWS = 8  # of the reference: fewer say too little about the spread between windows
 FEWEST_ROWS = 20  # scored in a window
+_LONGER = 1.5  # times the reference's windows' rows: what they do not show may count in a window
 _LARGEST_STATISTIC = 300.0  # −log10 of the smallest p-value that a float can hold
 
 
@@ -150,7 +151,9 @@ class ScoreNull:
                 f"the scores of the reference have version {version!r}, this program reads "
                 f"{NULL_VERSION}; run `tidegauge fit` again"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parts.items()})
+        for name, value in parts.items():
+            parts[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def score_null(per_window_reference: Sequence[ForecastScores], interval: float) 
         miss_chi_square=float(((misses - n * rate) ** 2 / (n * rate * (1 - rate))).sum()),
         log_pinball=_mean_and_deviation(losses),
         pit_share=tuple(_shares(bins.sum(axis=0)).tolist()),
-        log_chi_square=_mean_and_deviation(np.log(chi_squares)),
+        log_chi_square=_mean_and_deviation(np.log(np.maximum(chi_squares, 1e-300))),
     )
 
 
@@ -220,8 +223,8 @@ def test_scores(window: ForecastScores, null: ScoreNull) -> dict[Monitor, ScoreR
       is its over-dispersion, again by the predictive t distribution. Effect: total variation
       distance of the two histograms.
 
-    A window with fewer rows than the reference's has a wider null; one with more keeps the spread of
-    the reference's, as what moves a whole window does not average out.
+    The null is on the safe side for windows of other lengths: noise between rows is taken to grow
+    in shorter windows, and not to average out in longer ones.
     """
     reason = None
     if null.windows < FEWEST_WINDOWS:
@@ -249,7 +252,7 @@ def _coverage(window: ForecastScores, null: ScoreNull) -> ScoreResult:
 
     With Pearson's X² of C windows, D given X² is scaled-inverse-χ² with C − 1 degrees of freedom,
     cut off at 1; where X² <= C − 1 there is no sign of over-dispersion, D = 1, and the tail is the
-    exact binomial one. The factor 1 + n/N carries the uncertainty of the reference's rate. For any
+    exact binomial one (not for a much longer window, in which a D near 1 would grow). The factor 1 + n/N carries the uncertainty of the reference's rate. For any
     n/D the binomial tail is a regularised incomplete beta function, here with a count of its own
     half way between one of the n rows and one of the n/D.
     """
@@ -257,12 +260,13 @@ def _coverage(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     rate = _rate(null.misses, null.rows)
     degrees = null.windows - 1
     factors, weights = np.ones(1), np.ones(1)
-    if null.miss_chi_square > degrees:
+    grown = max(1.0, n / null.window_rows)
+    if null.miss_chi_square > degrees or grown > _LONGER:
         factors = np.geomspace(1.0, max(2.0, 20 * null.miss_chi_square / degrees), 400)
         log_weight = -degrees / 2 * np.log(factors) - null.miss_chi_square / (2 * factors)
         weights = np.exp(log_weight - log_weight.max())  # per unit of log D
         weights /= weights.sum()
-    factors = 1 + (factors - 1) * max(1.0, n / null.window_rows)
+    factors = 1 + (factors - 1) * grown
     size = n / (factors * (1 + n / null.rows))
     misses = window.misses / n * size
     own = (1 + 1 / factors) / 2
@@ -291,7 +295,8 @@ def _pinball(window: ForecastScores, null: ScoreNull) -> ScoreResult:
             None,
             "not tested: forecasts are exact, or the loss of every window is equal",
         )
-    p_value = _predictive_tail(math.log(window.pinball), mean, deviation, window, null)
+    deviation *= math.sqrt(max(1.0, null.window_rows / window.scored))
+    p_value = _predictive_tail(math.log(window.pinball), mean, deviation, null.windows)
     change = window.pinball / reference - 1
     return ScoreResult(
         statistic=_surprise(p_value),
@@ -310,7 +315,9 @@ def _pit(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     if deviation == 0:
         return ScoreResult(None, None, None, "not tested: the PIT of every window is equal")
     chi_square = _pit_chi_square(bins, share)
-    p_value = _predictive_tail(math.log(chi_square), mean, deviation, window, null)
+    grown = max(1.0, window.scored / null.window_rows)  # as χ² of the same shift would
+    value = math.log(max(chi_square / grown, 1e-300))  # 0 when the histogram is the reference's own
+    p_value = _predictive_tail(value, mean, deviation, null.windows)
     difference = bins / bins.sum() - share
     worst = int(np.argmax(np.abs(difference)))
     return ScoreResult(
@@ -326,18 +333,15 @@ def _pit(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     )
 
 
-def _predictive_tail(
-    value: float, mean: float, deviation: float, window: ForecastScores, null: ScoreNull
-) -> float:
+def _predictive_tail(value: float, mean: float, deviation: float, windows: int) -> float:
     """Chance that the next window exceeds `value`, by the predictive t distribution.
 
-    Half of the C − 1 degrees of freedom: logs of sums of dependent losses lean to the right, and the
-    wider tail pays for it (without it, false alarms at level .002 are two to three times too many
-    on weekly windows of an hourly AR(1) with φ = .8).
+    Half of the C − 1 degrees of freedom: logs of sums of dependent losses lean to the right, and
+    the wider tail pays for it. With all of them, false alarms at level .002 are two to three times
+    too many on weekly windows of an hourly AR(1) with φ = .8.
     """
-    smaller = math.sqrt(max(1.0, null.window_rows / window.scored))
-    spread = deviation * smaller * math.sqrt(1 + 1 / null.windows)
-    return float(special.stdtr((null.windows - 1) / 2, -(value - mean) / spread))
+    spread = deviation * math.sqrt(1 + 1 / windows)
+    return float(special.stdtr((windows - 1) / 2, -(value - mean) / spread))
 
 
 def _pit_chi_square(bins: Floats, share: Floats) -> float:
@@ -346,7 +350,8 @@ def _pit_chi_square(bins: Floats, share: Floats) -> float:
 
 
 def _shares(bins: Floats) -> Floats:
-    return (bins + 0.5) / (bins.sum() + PIT_BINS / 2)
+    shares: Floats = (bins + 0.5) / (bins.sum() + PIT_BINS / 2)
+    return shares
 
 
 def _rate(misses: float, rows: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from schemas.stream import CalendarTerm
 
-Times = pa.Array | pa.ChunkedArray | NDArray[np.datetime64] | NDArray[np.integer]
+Floats = NDArray[np.float64]
+#: Event times: an Arrow array, datetime64, or whole seconds since 1970.
+Times: TypeAlias = pa.Array | pa.ChunkedArray | NDArray[np.datetime64] | NDArray[np.integer]
 
 # Two harmonics draw a day or a year with one main and one side peak; three span 7 days exactly.
 _HARMONICS: dict[CalendarTerm, int] = {"hour_of_day": 2, "day_of_week": 3, "day_of_year": 2}
@@ -26,7 +29,7 @@ def calendar_names(terms: Sequence[CalendarTerm]) -> list[str]:
     ]
 
 
-def calendar_terms(times: Times, terms: Sequence[CalendarTerm]) -> NDArray[np.float64]:
+def calendar_terms(times: Times, terms: Sequence[CalendarTerm]) -> Floats:
     """Sines and cosines of the place of each time within its day, week and year, in UTC.
 
     ``hour_of_day`` and ``day_of_year`` move continuously; ``day_of_week`` is a step from day to day
@@ -57,30 +60,27 @@ def calendar_terms(times: Times, terms: Sequence[CalendarTerm]) -> NDArray[np.fl
     return matrix
 
 
-def _phase(moments: NDArray[np.datetime64], term: CalendarTerm) -> NDArray[np.float64]:
+def _phase(moments: NDArray[np.datetime64], term: CalendarTerm) -> Floats:
     """Return the place within the term's period, in [0, 1); anything where the time is missing."""
     days = moments.astype("datetime64[D]")
+    place: Floats
     if term == "hour_of_day":
-        return (moments - days) / np.timedelta64(1, "D")
-    if term == "day_of_week":
-        return ((days.astype(np.int64) + 3) % 7) / 7  # 1970-01-01 was a Thursday
-    start = moments.astype("datetime64[Y]")
-    following = (start + np.timedelta64(1, "Y")).astype("datetime64[us]")
-    begun = start.astype("datetime64[us]")
-    return (moments - begun) / (following - begun)
+        place = (moments - days) / np.timedelta64(1, "D")
+    elif term == "day_of_week":
+        place = ((days.astype(np.int64) + 3) % 7) / 7  # 1970-01-01 was a Thursday
+    else:
+        year = moments.astype("datetime64[Y]")
+        begin, end = (y.astype("datetime64[us]") for y in (year, year + np.timedelta64(1, "Y")))
+        place = (moments - begin) / (end - begin)
+    return place
 
 
 def _as_microseconds(times: Times) -> NDArray[np.datetime64]:
     if isinstance(times, pa.ChunkedArray | pa.Array):
         if not pa.types.is_timestamp(times.type):
             raise ValueError(f"calendar terms need timestamps, not {times.type}")
-        return np.asarray(
-            times.cast(pa.timestamp("us", tz=times.type.tz)).to_numpy(zero_copy_only=False)
-            if isinstance(times, pa.Array)
-            else times.cast(pa.timestamp("us", tz=times.type.tz)).to_numpy(),
-            "datetime64[us]",
-        )
-    array = np.asarray(times)
+        return np.asarray(times, dtype="datetime64[us]")  # Arrow keeps zoned times as UTC
+    array: NDArray[Any] = np.asarray(times)
     if np.issubdtype(array.dtype, np.integer):
         array = array.astype("datetime64[s]")
     return array.astype("datetime64[us]")

@@ -19,7 +19,7 @@ from schemas.stream import Column, ColumnType, Time
 from transforms.rejects import ROW, Reject, reject_table
 from transforms.timestamps import is_numeric, is_text, is_time_like, to_utc
 
-__all__ = ["ROW", "Checked", "can_hold", "check_rows", "to_type"]
+__all__ = ["ROW", "Checked", "can_hold", "check_rows", "parse_numbers", "to_type"]
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SAYS: dict[ColumnType, str] = {
@@ -162,7 +162,7 @@ def to_type(
         return _to_boolean(values)
     if wanted == "integer":
         return _to_integer(values)
-    numbers = _parsed(values, pl.Float64()) if is_text(values.type) else values
+    numbers = parse_numbers(values, pl.Float64()) if is_text(values.type) else values
     floats = numbers.cast(pa.float64(), safe=False)
     lost = _lost(values, floats)
     if pc.all(pc.is_finite(floats)).as_py() is False:
@@ -174,7 +174,7 @@ def _to_integer(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.in
     kind = values.type
     if pa.types.is_boolean(kind) or (pa.types.is_integer(kind) and kind != pa.uint64()):
         return values.cast(pa.int64()), _nothing()
-    exact = _parsed(values, pl.Int64()) if is_text(kind) else None
+    exact = parse_numbers(values, pl.Int64()) if is_text(kind) else None
     if exact is not None and exact.null_count == values.null_count:
         return exact, _nothing()
     floats, lost = to_type(values, "number")
@@ -200,7 +200,7 @@ def _to_boolean(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.in
     return flags, _lost(texts, flags)
 
 
-def _parsed(values: pa.ChunkedArray, kind: pl.DataType) -> pa.ChunkedArray:
+def parse_numbers(values: pa.ChunkedArray, kind: pl.DataType) -> pa.ChunkedArray:
     """Return the numbers that texts spell, null where they spell none."""
     texts = pl.Series(pl.from_arrow(values))
     numbers = texts.cast(kind, strict=False)

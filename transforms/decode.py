@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -176,7 +178,7 @@ def _names(file: BinaryIO, source: Source, kind: FileFormat) -> list[str]:
 
         names = pq.ParquetFile(file).schema_arrow.names
     elif kind == "csv":
-        names = _open_csv(file, source, None, []).schema.names
+        names = _csv_names(file, source)
     elif kind == "arrow":
         names = _open_arrow(file, None)[0].names
     else:
@@ -251,8 +253,38 @@ def _arrow(file: BinaryIO, names: list[str], rows: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held).select(names)
 
 
+class _Utf8(io.RawIOBase):
+    """A file that fails where it is no text, before Arrow prints what it cannot decode."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        if b"\0" in data:
+            raise pa.ArrowInvalid("it holds NUL bytes, as binary files and UTF-16 text do")
+        self._decoder.decode(data, final=not data)
+        return data
+
+
+def _csv_names(file: BinaryIO, source: Source) -> list[str]:
+    try:  # opening guesses the types of a whole block, for nothing here
+        return list(_open_csv(file, source, None, [], CSV_BLOCK >> 6).schema.names)
+    except pa.ArrowInvalid:  # perhaps a row is longer than that
+        file.seek(0)
+        return list(_open_csv(file, source, None, []).schema.names)
+
+
 def _open_csv(
-    file: BinaryIO, source: Source, names: list[str] | None, ragged: list[Reject]
+    file: BinaryIO,
+    source: Source,
+    names: list[str] | None,
+    ragged: list[Reject],
+    block: int = CSV_BLOCK,
 ) -> pa.RecordBatchReader:
     from pyarrow import csv
 
@@ -263,14 +295,15 @@ def _open_csv(
         return "skip"
 
     convert = csv.ConvertOptions(
+        check_utf8=False,  # `_Utf8` does
         null_values=list(source.null_values),
         strings_can_be_null=True,
         column_types={name: pa.string() for name in names or ()},
         include_columns=names,
     )
     return csv.open_csv(
-        file,
-        read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
+        _Utf8(file),
+        read_options=csv.ReadOptions(use_threads=False, block_size=block),
         parse_options=csv.ParseOptions(
             delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=keep
         ),

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import SourceError, did_you_mean
 from schemas.stream import Column, ColumnType
-from transforms.contract import can_hold, to_type
+from transforms.contract import can_hold, parse_numbers, to_type
 from transforms.rejects import ROW
 from transforms.timestamps import is_numeric, is_text, to_utc
 
@@ -114,11 +114,11 @@ def _text_type(texts: pa.ChunkedArray) -> ColumnType:
     if len(texts) == 0:
         return "category"
     if _mostly(texts, "number"):
-        if _are_codes(texts):
-            return "category"
-        digits = pc.sum(pc.match_substring_regex(texts, r"^\s*[+-]?[0-9]+\s*$")).as_py()
-        numbers = to_type(texts, "number")[0]
-        return "integer" if digits == len(numbers) - numbers.null_count else "number"
+        for part in (texts.slice(0, _FIRST), texts):
+            integers, numbers = (parse_numbers(part, kind) for kind in (pl.Int64(), pl.Float64()))
+            if integers.null_count > numbers.null_count:
+                return "number"
+        return "category" if _are_codes(texts) else "integer"
     if len(to_type(texts, "boolean")[1]) == 0:
         return "boolean"
     return "timestamp" if _mostly(texts, "timestamp") else "category"
@@ -138,11 +138,12 @@ def _mostly(texts: pa.ChunkedArray, kind: ColumnType) -> bool:
 
 
 def _are_codes(texts: pa.ChunkedArray) -> bool:
-    zero = pc.any(pc.match_substring_regex(texts, "^0[0-9]+$")).as_py()
+    """Tell whether all texts are digits of one width, some with a leading zero."""
+    lengths = pc.min_max(pc.binary_length(texts)).as_py()
     return bool(
-        zero
+        lengths["min"] == lengths["max"] > 1
+        and pc.any(pc.starts_with(texts, "0")).as_py()
         and pc.all(pc.match_substring_regex(texts, "^[0-9]+$")).as_py()
-        and len(pc.unique(pc.utf8_length(texts))) == 1
     )
 
 

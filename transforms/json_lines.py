@@ -109,6 +109,8 @@ def _lines(block: bytes) -> list[bytes]:
 
 def _read_block(block: bytes, types: _Types) -> pa.Table | None:
     """Return a block all of whose lines are objects of these types, else None."""
+    if not types:
+        return None  # without a column, Polars would not look into the lines
     if b"\\" in block and _LONE_SURROGATE.search(block):
         return None
     try:

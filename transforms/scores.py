@@ -138,7 +138,8 @@ def pit_values(
     middle = (tau[np.minimum(under, last)] + tau[np.maximum(upto - 1, 0)]) / 2
     value = np.where(on_jump, middle, value)
     value[np.isnan(y) | np.isnan(q).any(axis=1)] = np.nan
-    return np.clip(value, 0.0, 1.0)
+    bounded: Floats = np.clip(value, 0.0, 1.0)
+    return bounded
 
 
 def _tail(gap: Floats, mass: float, step: float) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from schemas.errors import SourceError
+from schemas.errors import SourceError, did_you_mean
 from schemas.records import Batch
 from schemas.stream import Column, Source
 from transforms.contract import check_rows
@@ -93,11 +93,13 @@ def _files(path: str) -> list[str]:
         raise SourceError(f"{path}: is a folder; give a file, or a glob such as {path}/*.parquet")
     if Path(path).exists():
         return [path]
-    found = sorted(name for name in glob.glob(path, recursive=True) if Path(name).is_file())
+    matches = glob.glob(path, recursive=True)  # noqa: PTH207 (takes absolute patterns)
+    found = sorted(name for name in matches if Path(name).is_file())
     if not found:
         what = "no file matches" if glob.has_magic(path) else "there is no such file"
-        near = sorted(Path(path).parent.glob("*")) if Path(path).parent.is_dir() else []
-        raise SourceError(f"{path}: {what}; check the path{_nearest(path, near)}")
+        folder = Path(path).parent
+        near = did_you_mean(Path(path).name, (p.name for p in folder.glob("*")))
+        raise SourceError(f"{path}: {what}{near}; check the path")
     return found
 
 

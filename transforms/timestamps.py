@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from schemas.errors import SourceError
 
 UTC = pa.timestamp("us", tz="UTC")
 _NAIVE = pa.timestamp("us")
-_FIRST, _LAST = (pa.scalar(dt.datetime(year, 1, 1, tzinfo=dt.UTC), UTC) for year in (1, 9999))
+_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_FIRST, _LAST = -62_135_596_800 * 10**6, 253_370_764_800 * 10**6  # the years 1 and 9999 begin
 
 _ISO = (
     r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -74,7 +74,8 @@ def to_utc(values: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
         When the zone is unknown.
     """
     times = _any_to_utc(values, zone)
-    outside = pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST))
+    micros = times.cast(pa.int64())
+    outside = pc.or_(pc.less(micros, _FIRST), pc.greater(micros, _LAST))
     return pc.if_else(outside, None, times) if pc.any(outside).as_py() else times
 
 
@@ -82,19 +83,27 @@ def _any_to_utc(values: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
     kind = values.type
     if pa.types.is_null(kind):
         return pa.chunked_array([pa.nulls(len(values), UTC)])
-    if pa.types.is_timestamp(kind):
-        micros = _cut(values, pa.timestamp("us", tz=kind.tz))
-        return micros.cast(UTC) if kind.tz else _localised(micros, zone)
-    if pa.types.is_date(kind):
-        return _localised(values.cast(_NAIVE), zone)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        # digits finer than the microsecond are cut off; what overflows is noticed
+        own = getattr(kind, "tz", None)
+        options = pc.CastOptions(target_type=pa.timestamp("us", tz=own), allow_time_truncate=True)
+        micros = pc.cast(_within_years(values), options=options)
+        return micros.cast(UTC) if own else _localised(micros, zone)
     if is_numeric(kind):
         return _from_epoch(values)
     return _from_text(values, zone)
 
 
-def _cut(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Cast between units; finer digits are cut off."""
-    return pc.cast(values, options=pc.CastOptions(target_type=kind, allow_time_truncate=True))
+def _within_years(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return timestamps or dates with nulls for those that overflow as microseconds."""
+    kind = values.type
+    per_day = 1 if kind == pa.date32() else _PER_DAY[getattr(kind, "unit", "ms")]
+    if per_day > _PER_DAY["us"]:
+        return values
+    ticks = values.cast(pa.int32() if kind == pa.date32() else pa.int64()).cast(pa.int64())
+    first, last = (limit // _PER_DAY["us"] * per_day for limit in (_FIRST, _LAST))
+    outside = pc.or_(pc.less(ticks, first), pc.greater(ticks, last))
+    return pc.if_else(outside, None, values) if pc.any(outside).as_py() else values
 
 
 def _localised(naive: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:

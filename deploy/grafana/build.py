@@ -138,6 +138,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         f"max(tidegauge_false_alarms_allowed{{{S}}})",
                         "false alarms allowed",
                     ),
+                    (f"max(tidegauge_windows_closed_total{{{S}}})", "windows"),
                 ],
             ),
         ),

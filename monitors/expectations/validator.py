@@ -64,7 +64,8 @@ class Engine:
             # Its index is unique, so that the positions of failing rows are right.
             data = pd.DataFrame(dict(columns))
             batch = self._batches.get_batch(batch_parameters={"dataframe": data})
-            found = [_verdict(r) for r in batch.validate(suite, result_format="BASIC").results]
+            results = batch.validate(suite, result_format="BOOLEAN_ONLY").results
+            found = [_verdict(result) for result in results]
             failed = [verdict.meta for verdict in found if verdict.result == "fail"]
             if failed:
                 again = [e.configuration for e in suite.expectations if e.meta in failed]
@@ -125,7 +126,8 @@ def _in_window(
         for position in verdict.positions
         if position in positions
     ]
-    result = "pass" if verdict.result == "fail" and not failing else verdict.result
+    elsewhere = verdict.positions and not failing  # it failed in other windows only
+    result = "pass" if elsewhere else verdict.result
     details = [CHECKS[verdict.meta["name"]].says.format(**row) for row in failing[:_NAMED]]
     if len(failing) > _NAMED:
         details.append(f"and {len(failing) - _NAMED} more columns")
@@ -164,5 +166,5 @@ def _great_expectations() -> ModuleType:
         with warnings.catch_warnings():
             # It imports modules of the standard library that retired in Python 3.11.
             warnings.filterwarnings("ignore", r"module 'sre_\w+' is deprecated", DeprecationWarning)
-            import great_expectations
+            import great_expectations  # noqa: F401 (returned below)
     return sys.modules["great_expectations"]

@@ -28,6 +28,8 @@ from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import likelihood_ratio
 
 DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
+LEAST_SPREAD = 1.0 / np.log(10.0)  # P(−log₁₀ p > e) = 10^−e: the Gumbel scale of exact p-values
+POOLED_WEIGHT = 8.0  # windows that the pooled spread of all features is worth beside a feature's own
 _BATCH_BYTES = 64 << 20
 _LOG10 = float(np.log(10.0))
 
@@ -39,7 +41,8 @@ class Null:
     rows: float  #: rows of the windows it is for
     shape: FloatArray  #: Gamma shape per feature; NaN where a feature has no basis column
     scale: FloatArray  #: Gamma scale per feature
-    largest: FloatArray  #: sorted: the largest evidence over features, one per draw
+    largest: FloatArray  #: sorted: the largest evidence over features, one per scattered draw
+    tail: tuple[float, float]  #: Gumbel location and scale of the same over contiguous windows
 
     def evidence(self, ratio: FloatArray) -> FloatArray:
         """Return −log₁₀ of the p-value of each feature alone; 0 where it has no basis column.
@@ -56,15 +59,20 @@ class Null:
         return np.nan_to_num(self.shape * self.scale)
 
     def threshold(self, level: float) -> float:
-        """Return the evidence that any feature exceeds with probability `level` when nothing changed."""
+        """Return the evidence that any feature exceeds with probability `level` when nothing changed.
+
+        The scattered draws and the reference's own windows each give one; the stricter holds.
+        """
+        location, spread = self.tail
+        own = location - spread * np.log(-np.log1p(-level))
         draws = len(self.largest)
         exceeding = level * (draws + 1)
-        if exceeding >= 5:
-            return float(self.largest[draws - int(exceeding)])
+        if exceeding >= 5:  # noqa: PLR2004 (fewer draws in the tail say less than the extrapolation)
+            return max(own, float(self.largest[draws - int(exceeding)]))
         anchor = max(0.02, 10.0 / (draws + 1))
         single = 10.0 ** -self.largest[draws - int(anchor * (draws + 1))]
         tests = np.log1p(-anchor) / np.log1p(-min(single, anchor))
-        return float(-np.log10(-np.expm1(np.log1p(-level) / max(tests, 1.0))))
+        return max(own, float(-np.log10(-np.expm1(np.log1p(-level) / max(tests, 1.0)))))
 
     def to_json(self) -> dict[str, Any]:
         """Return the law as JSON-serialisable data."""
@@ -73,6 +81,7 @@ class Null:
             "shape": [None if np.isnan(a) else float(a) for a in self.shape],
             "scale": self.scale.tolist(),
             "largest": self.largest.tolist(),
+            "tail": list(self.tail),
         }
 
     @classmethod
@@ -83,6 +92,7 @@ class Null:
             shape=np.asarray([np.nan if a is None else a for a in data["shape"]], dtype=np.float64),
             scale=np.asarray(data["scale"], dtype=np.float64),
             largest=np.asarray(data["largest"], dtype=np.float64),
+            tail=(float(data["tail"][0]), float(data["tail"][1])),
         )
 
 
@@ -110,17 +120,32 @@ def fit_null(
     safe_mean, safe_deviation = np.where(alive, mean, 1.0), np.where(alive, deviation, 1.0)
     shape = np.where(alive, (safe_mean / safe_deviation) ** 2, np.nan)
     scale = safe_deviation**2 / safe_mean
-    plain = Null(0.0, shape, scale, np.zeros(1))
-    largest = np.sort(plain.evidence(ratios).max(axis=1, initial=0.0))
+    largest = np.sort(_largest(ratios, shape, scale))
+    tail = (0.0, LEAST_SPREAD)
     if len(windows) > 1 and alive.any():
         own = _contiguous(blocks, groups, windows)
-        stretch = np.where(alive, np.maximum(own.mean(axis=0) / safe_mean, 1.0), 1.0)
-        spread = own.std(axis=0, ddof=1)[alive] / np.maximum(own.mean(axis=0)[alive], 1e-12)
-        wider = max(1.0, float(np.median((spread * safe_mean[alive] / safe_deviation[alive]) ** 2)))
-        shape = shape / wider
+        independent = len(windows) / size
+        own_mean = np.maximum(own.mean(axis=0), 1e-12)
+        stretch = np.where(alive, np.maximum(own_mean / safe_mean, 1.0), 1.0)
+        wider = (own.std(axis=0, ddof=1) / own_mean) ** 2 * np.where(alive, shape, 1.0)
+        pooled = max(1.0, float(np.median(wider[alive])))
+        weight = independent / (independent + POOLED_WEIGHT)
+        shape = shape / np.maximum(weight * wider + (1.0 - weight) * pooled, 1.0)
         scale = safe_mean * stretch / np.where(alive, shape, 1.0)
+        tail = _gumbel(_largest(own, shape, scale))
     rows = float(blocks[:, 0, 0].mean() * size)
-    return Null(rows, shape, scale, largest)
+    return Null(rows, shape, scale, largest, tail)
+
+
+def _largest(ratios: FloatArray, shape: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return the largest evidence over features of each draw."""
+    return Null(0.0, shape, scale, np.empty(0), (0.0, 1.0)).evidence(ratios).max(axis=1, initial=0.0)
+
+
+def _gumbel(largest: FloatArray) -> tuple[float, float]:
+    """Fit location and scale by moments; the scale is never below that of exact p-values."""
+    spread = max(float(largest.std(ddof=1)) * np.sqrt(6.0) / np.pi, LEAST_SPREAD)
+    return float(largest.mean()) - np.euler_gamma * spread, spread
 
 
 def _scattered(

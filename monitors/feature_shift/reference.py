@@ -143,7 +143,8 @@ def interpolate(nulls: tuple[Null, ...], rows: float) -> Null:
     mean = np.exp(
         (1 - share) * np.log(low.shape * low.scale) + share * np.log(high.shape * high.scale)
     )
-    return Null(float(rows), shape, mean / shape, (low if share < 0.5 else high).largest)
+    near = low if share < 0.5 else high  # noqa: PLR2004 (the nearer of two)
+    return Null(float(rows), shape, mean / shape, near.largest, near.tail)
 
 
 def reference_from_blocks(

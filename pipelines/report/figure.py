@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG whose colours are the page's CSS variables.
 
-A figure is drawn with one placeholder colour per role; each placeholder becomes ``var(--role)``, so that the
-page's style sheet decides how it looks in light, in dark and in print.
+A figure is drawn with one placeholder colour per role; each placeholder becomes ``var(--role)``, so
+that the page's style sheet decides how it looks in light, in dark and in print.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PLACEHOLDER = {role: f"#01{number:02x}fe" for number, role in enumerate(_ROLES)
 _ROLE_OF = {placeholder: role for role, placeholder in _PLACEHOLDER.items()}
 
 _POINTS = 72  # SVG units per inch: with it, sizes here are CSS pixels at full width
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # matplotlib types the names of its settings one by one
     "svg.fonttype": "none",
     "svg.hashsalt": "tidegauge",
     "text.parse_math": False,  # a column may be called $a$
@@ -113,7 +113,9 @@ def _inline(svg: str, name: str) -> str:
     """Turn matplotlib's SVG document into an element of the page."""
     body = svg[svg.index("<svg") : svg.rindex("</svg>")]
     body = body[body.index(">") + 1 :]
-    body = re.sub(r"<!--.*?-->|<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(
+        r"<!--.*?-->|<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL
+    )
     body = re.sub(r"<[^>]*>", lambda tag: _compact(tag[0], name), body)
     body = re.sub(r">\s+<", "><", body.replace("<defs></defs>", ""))
     box = re.search(r'viewBox="([^"]*)"', svg)

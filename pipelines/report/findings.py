@@ -1,4 +1,4 @@
-"""What alarmed: the findings of a run as alarms (one window of one key), and the verdict in one sentence."""
+"""What alarmed: findings gathered by window and key, and the verdict in one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipelines.report.words import chance, count, key_label, listed, number
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
+NAMED_OPEN = 3  # names of a card that are shown; more are folded
 MOST_ALARMS = 20  # cards on the page; the table of findings holds the rest
 
 MONITORS = {
@@ -130,7 +131,7 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
 def _named(row: Mapping[str, Any], run: Run) -> Named:
     finding = finding_of(row)
     ratio = row["ratio"]
-    times = f", {number(ratio)} times it" if ratio is not None else ""
+    times = f", {ratio:.2g} times it" if ratio is not None and ratio < 100 else ""
     unit = " conditional standard deviations" if finding.monitor == "feature_shift" else ""
     return Named(
         finding=finding,
@@ -167,13 +168,15 @@ def verdict(alarms: Sequence[Alarm], findings: pl.DataFrame, run: Run) -> str:
         return f"Nothing alarmed {of}"
     strongest = max(alarms, key=lambda alarm: alarm.strength)
     first = strongest.named[0]
-    key = f" ({strongest.of})" if strongest.of else ""
     says = clause(first.finding.subject, first.finding.explanation)
     others = len({item.finding.subject for item in strongest.named}) - 1
-    more = f" (and {others} more named)" if others else ""
-    which = "" if len(alarms) == 1 else " The strongest:"
-    lead = f"{count(len(alarms), 'alarm')} {of}{':' if not which else '.'}{which}"
-    return f"{lead} {first.finding.subject}{key}{more}, {strongest.when}, {says}"
+    more = f" (and {others} more)" if others else ""
+    where = f", {strongest.of}" if strongest.of else ""
+    lead = ":" if len(alarms) == 1 else ". The strongest:"
+    return (
+        f"{count(len(alarms), 'alarm')} {of}{lead} "
+        f"{first.finding.subject}{more}, {strongest.when}{where}, {says}"
+    )
 
 
 def expected_false_alarms(run: Run, windows: Timeline) -> float:

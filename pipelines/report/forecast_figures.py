@@ -12,8 +12,8 @@ import polars as pl
 from pipelines.report.figure import Plot, colour, draw
 from pipelines.report.findings import Alarm
 from pipelines.report.forecasts import FloatArray, Series
-from pipelines.report.timeline import Timeline, stretches
-from pipelines.report.words import count, key_label, listed, number, percent, shorten, span
+from pipelines.report.timeline import Timeline
+from pipelines.report.words import count, key_label, listed, number, percent, shorten, span, tick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def forecast_plots(
             ]
             for monitor in ("coverage", "pinball")
         }
-        fans = list(_fans(f"fan-{ordinal}", item, windows, mine))[:room]
+        fans = list(_fans(f"fan-{ordinal}", item, mine))[:room]
         room -= len(fans)
         scores = []
         if item.scored.any():
@@ -85,20 +85,18 @@ def _summary(item: Series) -> str:
     )
 
 
-def _fans(name: str, item: Series, windows: Timeline, alarms: Sequence[Alarm]) -> Iterator[Plot]:
+def _fans(name: str, item: Series, alarms: Sequence[Alarm]) -> Iterator[Plot]:
     places = [alarm.place for alarm in alarms]
     strongest = sorted(alarms, key=lambda alarm: -alarm.strength)[:MOST_ALARMED]
     for alarm in sorted(strongest, key=lambda alarm: alarm.place):
-        near = pl.col("place").is_between(alarm.place - 1, alarm.place + 1)
-        part = item.frame.filter(near)
-        own = part.filter(pl.col("place") == alarm.place)
-        if len(own):
+        first, last = int(item.first[alarm.place]), int(item.last[alarm.place])
+        if last > first:
             # half a window of context on each side
-            first = len(part.filter(pl.col("place") < alarm.place))
-            start = max(0, first - len(own) // 2)
-            part = part.slice(start, first - start + len(own) + len(own) // 2)
+            context = (last - first) // 2
+            start = max(0, first - context)
+            part = item.frame.slice(start, last + context - start)
             lead = f"Around the alarm of {alarm.when} ({shorten(alarm.title, 60)})"
-            yield _fan(f"{name}-{alarm.place}", item, part, windows, places, lead)
+            yield _fan(f"{name}-{alarm.place}", item, part, places, lead)
     part = item.frame.tail(LATEST)
     yield _fan(
         f"{name}-end", item, part, windows, places, f"The last {count(len(part), 'forecast')}"
@@ -109,7 +107,6 @@ def _fan(
     name: str,
     item: Series,
     part: pl.DataFrame,
-    windows: Timeline,
     alarmed: Sequence[int],
     lead: str,
 ) -> Plot:
@@ -118,10 +115,12 @@ def _fan(
     outside = frame.filter(
         (pl.col("outcome") < pl.col("lower")) | (pl.col("outcome") > pl.col("upper"))
     )
-    shown = [place for place in alarmed if place in set(frame["place"])]
+    x = frame["x"].to_numpy()
+    starts, ends = item.edges
+    shown = [place for place in alarmed if starts[place] <= x[-1] and ends[place] > x[0]]
 
     def paint(_: Figure, axes: Axes) -> None:
-        _paint_fan(axes, item, frame, outside, windows, shown)
+        _paint_fan(axes, item, frame, outside, shown)
 
     if item.in_time:
         when = span(part["x"][0], part["x"][-1])
@@ -134,15 +133,16 @@ def _fan(
     if known:
         caption += (
             f" Triangles are the {count(len(outside), 'outcome')} of {known:,} outside the "
-            f"{percent(item.nominal, 0)} interval; about {(1 - item.nominal) * known:.0f} are expected there."
+            f"{percent(item.nominal, 0)} interval; about {(1 - item.nominal) * known:.0f} are "
+            "expected there."
         )
     else:
         caption += " No outcome is known yet."
     if shown:
         caption += " The shaded span is an alarmed window."
     label = (
-        f"Fan chart of {item.target}, {when}: calibrated interval, median and {count(known, 'outcome')}, "
-        f"{len(outside):,} of them outside the interval."
+        f"Fan chart of {item.target}, {when}: calibrated interval, median and "
+        f"{count(known, 'outcome')}, {len(outside):,} of them outside the interval."
     )
     return Plot(draw(name, paint, width=_FAN[0], height=_FAN[1]), label, caption)
 
@@ -152,14 +152,11 @@ def _paint_fan(
     item: Series,
     frame: pl.DataFrame,
     outside: pl.DataFrame,
-    windows: Timeline,
     shown: Sequence[int],
 ) -> None:
     x: Any = frame["x"].to_numpy()
-    for first, last in stretches(shown):
-        inside = frame.filter(pl.col("place").is_between(first, last))["x"]
-        start, end = windows.windows[first][0], windows.windows[last][1]
-        ends: Any = (start, end) if item.in_time and start and end else (inside.min(), inside.max())
+    for place in shown:
+        ends: Any = (max(item.edges[0][place], x[0]), min(item.edges[1][place], x[-1]))
         axes.axvspan(*ends, facecolor=colour("shade"), linewidth=0, zorder=0)
     axes.fill_between(x, *_bounds(frame, "lower", "upper"), facecolor=colour("band"), linewidth=0)
     if frame["q25"].null_count() == 0 and frame["q75"].null_count() == 0:
@@ -181,12 +178,12 @@ def _paint_fan(
         ms=5,
         mew=0,
     )
+    if len(x) > 1:
+        axes.set_xlim(x[0], x[-1])
     if item.in_time:
         _date_axis(axes)
     else:
         axes.set_xlabel("position in the source (rows)")
-    axes.margins(x=0.01)
-    axes.set_xlim(x[0], x[-1]) if len(x) > 1 else None
     axes.grid(axis="y")
     axes.set_ylabel(_with_unit(item.target, item))
 
@@ -199,11 +196,15 @@ def _bounds(frame: pl.DataFrame, lower: str, upper: str) -> tuple[Any, Any]:
 
 
 def _date_axis(axes: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    """Label round times in the words of the page; to be called when the limits are set."""
+    from matplotlib.dates import AutoDateLocator, num2date
 
-    locator = AutoDateLocator(minticks=5, maxticks=10)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=5, maxticks=10))
+    low, high = axes.get_xlim()
+    shown = [place for place in axes.get_xticks() if low <= place <= high]
+    times = [num2date(place) for place in shown]
+    previous = [None, *times[:-1]]
+    axes.set_xticks(shown, [tick(*pair) for pair in zip(times, previous, strict=True)])
 
 
 def _with_unit(text: str, item: Series) -> str:
@@ -229,8 +230,8 @@ def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]
     off = [p for p in range(len(windows)) if not lower[p] <= item.coverage[p] <= upper[p]]
     off = [place for place in off if item.scored[place]]
     caption = (
-        f"Coverage of the interval by window. Dashed: the {percent(item.nominal, 0)} asked for; band: where 95 of "
-        "100 windows would lie if outcomes were independent. "
+        f"Coverage of the interval by window. Dashed: the {percent(item.nominal, 0)} asked for; "
+        "band: where 95 of 100 windows would lie if outcomes were independent. "
         + (
             f"Outside it: {listed([windows.label(p) for p in off], 3)}."
             if off
@@ -238,8 +239,8 @@ def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]
         )
     )
     label = (
-        f"Coverage of {item.target} by window, between {percent(float(np.nanmin(item.coverage)))} and "
-        f"{percent(float(np.nanmax(item.coverage)))}, against {percent(item.nominal, 0)}."
+        f"Coverage of {item.target} by window, between {percent(float(np.nanmin(item.coverage)))} "
+        f"and {percent(float(np.nanmax(item.coverage)))}, against {percent(item.nominal, 0)}."
     )
     return Plot(draw(name, paint, width=_SMALL[0], height=_SMALL[1]), label, caption, wide=False)
 
@@ -247,6 +248,7 @@ def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]
 def _pinball(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]) -> Plot:
     mean = float(np.nansum(item.pinball * item.scored) / item.scored.sum())
     worst = int(np.nanargmax(item.pinball))
+    most = number(item.pinball[worst])
 
     def paint(_: Figure, axes: Axes) -> None:
         axes.axhline(mean, color=colour("muted"), lw=1, ls=(0, (4, 3)))
@@ -255,10 +257,10 @@ def _pinball(name: str, item: Series, windows: Timeline, alarmed: Sequence[int])
         axes.set_ylabel(_with_unit("pinball loss", item))
 
     caption = (
-        "Pinball loss, the error of the whole forecast distribution, by window; lower is better. Dashed: the mean of "
-        f"the run. Worst: {number(item.pinball[worst])} in {windows.label(worst)}."
+        "Pinball loss, the error of the whole forecast distribution, by window; lower is better. "
+        f"Dashed: the mean of the run. Worst: {most} in {windows.label(worst)}."
     )
-    label = f"Pinball loss of {item.target} by window, mean {number(mean)}, worst {number(item.pinball[worst])}."
+    label = f"Pinball loss of {item.target} by window, mean {number(mean)}, worst {most}."
     return Plot(draw(name, paint, width=_SMALL[0], height=_SMALL[1]), label, caption, wide=False)
 
 

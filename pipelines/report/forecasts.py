@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from pipelines.report.timeline import Timeline
 from pipelines.report.words import count, percent
-from pipelines.run_folder import Run, damaged
+from pipelines.run_folder import Run
 
-FloatArray = NDArray[np.float64]
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Edges: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # datetime64[us], or int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,10 @@ class Series:
     target: str
     unit: str
     nominal: float  #: coverage that the stream file asks for
-    frame: pl.DataFrame  #: x, lower, upper, outcome, median, q25, q75, loss, place
+    frame: pl.DataFrame  #: x, lower, upper, outcome, median, q25, q75, loss
+    edges: Edges  #: start and end of each window, as `x`
+    first: IntArray  #: shape (windows,): its first forecast in `frame`
+    last: IntArray  #: shape (windows,): one past its last
     scored: FloatArray  #: shape (windows,): outcomes known
     coverage: FloatArray  #: shape (windows,): share of them inside the interval; NaN without any
     pinball: FloatArray  #: shape (windows,): mean pinball loss over levels; NaN without any
@@ -56,20 +62,7 @@ class Series:
 
 
 def read_series(run: Run, windows: Timeline) -> list[Series]:
-    """Read and score all forecasts, target by target in the stream file's order.
-
-    Raises
-    ------
-    OutputError
-        When a part of the run is damaged.
-    """
-    try:
-        return _read(run, windows)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise damaged(run.folder, error) from error
-
-
-def _read(run: Run, windows: Timeline) -> list[Series]:
+    """Read and score all forecasts, target by target in the stream file's order."""
     rows = run.scan("forecasts")
     order = {spec.target: place for place, spec in enumerate(run.stream.forecasts)}
     nominal = {spec.target: spec.interval for spec in run.stream.forecasts}
@@ -80,16 +73,21 @@ def _read(run: Run, windows: Timeline) -> list[Series]:
         levels = mine.select("levels").first().collect().item().to_list()
         frame = _columns(mine, levels).collect()
         column = run.stream.columns.get(target)
-        for (key,), part in frame.partition_by(["key"], as_dict=True).items():
-            placed = _place(part.drop("key"), run, windows)
+        parts = frame.partition_by(["key"], as_dict=True)
+        for (key,), part in sorted(parts.items(), key=lambda item: str(item[0])):
+            x, edges = _positions(part, windows, run.stream.window.rows or 1)
+            first, last = (np.searchsorted(x.to_numpy(), edge).astype(np.int64) for edge in edges)
             series.append(
                 Series(
                     key=str(key),
                     target=target,
                     unit=(column.unit or "") if column is not None else "",
                     nominal=nominal.get(target, 0.9),
-                    frame=placed,
-                    **_score(placed, len(windows)),
+                    frame=part.drop("key", "valid_time", "path", "row").with_columns(x=x),
+                    edges=edges,
+                    first=first,
+                    last=last,
+                    **_score(part, first, last),
                 )
             )
     return series
@@ -120,34 +118,34 @@ def _columns(rows: pl.LazyFrame, levels: list[float]) -> pl.LazyFrame:
     ).sort("valid_time", "path", "row")
 
 
-def _place(frame: pl.DataFrame, run: Run, windows: Timeline) -> pl.DataFrame:
-    """Add `x`, the valid time or the position in the source, and `place`, the window's."""
-    rows = run.stream.window.rows
+def _positions(frame: pl.DataFrame, windows: Timeline, rows: int) -> tuple[pl.Series, Edges]:
+    """Return where each forecast is, in time or in the source, and where each window begins and ends.
+
+    Positions in the source count the rows of all files, in order of their paths.
+    """
     if windows.in_time and frame["valid_time"].null_count() == 0:
         x = frame["valid_time"]
-        starts = pl.Series([start for start, _, _ in windows.windows], dtype=x.dtype)
-        places = np.searchsorted(starts.to_numpy(), x.to_numpy(), side="right") - 1
-    else:
-        lengths = frame.group_by("path").agg(length=pl.col("row").max() + 1).sort("path")
-        offsets = lengths.with_columns(offset=pl.col("length").cum_sum() - pl.col("length"))
-        joined = frame.join(offsets, on="path", how="left", maintain_order="left")
-        x = joined["row"] + joined["offset"]
-        numbers = np.asarray([index or 0 for _, _, index in windows.windows], dtype=np.int64)
-        places = np.searchsorted(numbers, x.to_numpy() // (rows or 1), side="right") - 1
-    return frame.drop("valid_time", "path", "row").with_columns(
-        x=x, place=pl.Series(places, dtype=pl.Int64)
-    )
+        ends = [pl.Series(end, dtype=x.dtype).to_numpy() for end in list(zip(*windows.windows))[:2]]
+        return x, (ends[0], ends[1])
+    lengths = frame.group_by("path").agg(length=pl.col("row").max() + 1).sort("path")
+    offsets = lengths.with_columns(offset=pl.col("length").cum_sum() - pl.col("length"))
+    joined = frame.join(offsets, on="path", how="left", maintain_order="left")
+    numbers = np.asarray([index or 0 for _, _, index in windows.windows], dtype=np.int64)
+    return joined["row"] + joined["offset"], (numbers * rows, (numbers + 1) * rows)
 
 
-def _score(frame: pl.DataFrame, windows: int) -> dict[str, FloatArray]:
-    inside = (pl.col("outcome") >= pl.col("lower")) & (pl.col("outcome") <= pl.col("upper"))
-    table = (
-        frame.filter(pl.col("outcome").is_not_null(), pl.col("place") >= 0)
-        .group_by("place")
-        .agg(scored=pl.len(), coverage=inside.mean(), pinball=pl.col("loss").mean())
+def _score(frame: pl.DataFrame, first: IntArray, last: IntArray) -> dict[str, FloatArray]:
+    """Score each window; sliding windows share forecasts."""
+    inside = frame.select(
+        (pl.col("outcome") >= pl.col("lower")) & (pl.col("outcome") <= pl.col("upper"))
     )
-    scores = {name: np.full(windows, np.nan) for name in ("scored", "coverage", "pinball")}
-    for name, values in scores.items():
-        values[table["place"].to_numpy()] = table[name].to_numpy()
-    scores["scored"] = np.nan_to_num(scores["scored"])
+    covered = inside.to_series().cast(pl.Float64).to_numpy()
+    loss = frame["loss"].to_numpy()
+    scores = {name: np.full(len(first), np.nan) for name in ("scored", "coverage", "pinball")}
+    for place, (start, stop) in enumerate(zip(first, last, strict=True)):
+        known = ~np.isnan(covered[start:stop])
+        scores["scored"][place] = known.sum()
+        if known.any():
+            scores["coverage"][place] = covered[start:stop][known].mean()
+            scores["pinball"][place] = loss[start:stop][known].mean()
     return scores

@@ -1,10 +1,11 @@
-"""The heat map of evidence: what is watched against windows, alarms marked by a sign and not by colour alone."""
+"""The heat map of evidence, features by windows; alarms carry a sign, not a colour alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -42,8 +43,8 @@ class _Grid:
 def keys_shown(findings: pl.DataFrame, alarms: Sequence[Alarm]) -> tuple[list[str], int]:
     """Return the keys that get figures, and how many keys there are.
 
-    All keys up to six; of more, those with alarms, the strongest six of them (or of all keys, when there is no
-    alarm).
+    All keys up to six; of more, those with alarms, the strongest six of them (or of all keys, when
+    there is no alarm).
     """
     strongest = (
         findings.group_by("key")
@@ -70,10 +71,11 @@ def heat_map(
         _paint(axes, grid, windows, stride)
 
     of = key_label(key)
-    alarmed = [name for name, any_ in zip(grid.labels, grid.alarm.any(axis=1), strict=True) if any_]
+    alarmed = [grid.labels[row] for row in np.flatnonzero(grid.alarm.any(axis=1))]
     caption = (
-        "Each cell is the evidence against one feature in one window, as a multiple of what it takes to alarm: "
-        "blue is below the threshold, orange and red above. A diamond marks an alarm, a stroke a test that could not be made."
+        "Each cell is the evidence against one feature in one window, as a multiple of what it "
+        "takes to alarm: blue is below the threshold, orange and red above. A diamond marks an "
+        "alarm, a stroke a test that could not be made."
     )
     if stride > 1:
         caption += f" Each column is the strongest of {stride} windows."
@@ -94,7 +96,7 @@ def legend() -> list[tuple[str, str]]:
     ends = [number(end) for end in CLASSES]
     words = [
         f"below {ends[0]}",
-        *(f"{a}–{b}" for a, b in zip(ends, ends[1:], strict=False)),
+        *(f"{a}–{b}" for a, b in pairwise(ends)),
         f"over {ends[-1]}",
     ]
     return [(f"heat-{place}", text) for place, text in enumerate(words)]
@@ -156,23 +158,17 @@ def _paint(axes: Axes, grid: _Grid, windows: Timeline, stride: int) -> None:
         if len(cells):
             fill = colour(f"heat-{ordinal}")
             axes.add_patch(PathPatch(_squares(cells), facecolor=fill, linewidth=0))
-    for row, column in np.argwhere(grid.untested):
-        axes.plot(
-            [column - 0.25, column + 0.25], [row + 0.25, row - 0.25], color=colour("muted"), lw=1
-        )
+    size = min(8.0, 0.55 * 800.0 / width)
+    rows, columns = np.nonzero(grid.untested)
+    stroke = (2, 0, -45)  # a polygon of two corners
+    axes.plot(columns, rows, marker=stroke, ms=size, mec=colour("muted"), mew=1, ls="none")
     rows, columns = np.nonzero(grid.alarm)
-    if len(rows):
-        size = min(8.0, 0.55 * 800.0 / width)
-        axes.plot(
-            columns,
-            rows,
-            "D",
-            markersize=size,
-            markerfacecolor=colour("page"),
-            markeredgecolor=colour("ink"),
-            markeredgewidth=1.2,
-            linestyle="none",
-        )
+    look: dict[str, Any] = {
+        "markerfacecolor": colour("page"),
+        "markeredgecolor": colour("ink"),
+        "mew": 1.2,
+    }
+    axes.plot(columns, rows, "D", ms=size, ls="none", **look)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks(*windows.ticks(12, stride))
@@ -180,10 +176,10 @@ def _paint(axes: Axes, grid: _Grid, windows: Timeline, stride: int) -> None:
     axes.set_yticks(range(height), grid.labels)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    for label, alarmed in zip(axes.get_yticklabels(), grid.alarm.any(axis=1), strict=True):
-        if alarmed:
-            label.set_color(colour("alarm"))
-            label.set_fontweight("bold")
+    labels = axes.get_yticklabels()
+    for row in np.flatnonzero(grid.alarm.any(axis=1)):
+        labels[row].set_color(colour("alarm"))
+        labels[row].set_fontweight("bold")
 
 
 def _squares(cells: NDArray[np.intp]) -> Path:

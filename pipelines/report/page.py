@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipelines.report.findings import (
     MONITORS,
     MOST_ALARMS,
+    NAMED_OPEN,
     Alarm,
     alarms_of,
     expected_false_alarms,
@@ -37,6 +38,7 @@ from pipelines.report.words import (
     window_label,
 )
 from pipelines.run_folder import Run
+from schemas.errors import OutputError
 from schemas.stream import FeatureShift
 
 MOST_FINDINGS = 500
@@ -75,6 +77,15 @@ def render(run: Run) -> str:
     OutputError
         When a part of the run is damaged.
     """
+    try:
+        return _render(run)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        message = f"{run.folder}: a part of this run cannot be read: {reason}; run again"
+        raise OutputError(message) from error
+
+
+def _render(run: Run) -> str:
     findings = latest(run)
     summaries = run.table("summaries")
     windows = timeline([findings, summaries])
@@ -106,22 +117,26 @@ def _header(
     run: Run, findings: pl.DataFrame, windows: Timeline, alarms: list[Alarm]
 ) -> dict[str, Any]:
     manifest, rows = run.manifest, run.manifest["rows"]
-    started, finished = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
     reference = manifest["reference"]
-    ends = [reference.get(name) for name in ("start", "end")]
-    when = span(*(datetime.fromisoformat(end) for end in ends)) if all(ends) else "times not known"
+    start, end = reference.get("start"), reference.get("end")
+    when = "times not known"
+    if start and end:
+        when = span(_utc(start), _utc(end))
     return {
         "verdict": verdict(alarms, findings, run),
         "period": _period(windows),
         "balanced": rows["in"] == rows["used"] + rows["rejected"] + rows["late"],
         "budget": budget_words(run.stream.alarms.false),
-        "expected": number(expected_false_alarms(run, windows)),
+        "expected": f"{expected_false_alarms(run, windows):.2g}",
         "keys": findings["key"].n_unique(),
         "reference": f"{count(reference.get('rows', 0), 'row')}, {when}",
-        "started": moment(started),
-        "finished": moment(finished),
+        "started": moment(_utc(manifest["started"])),
         "seconds": number(manifest["duration_seconds"]),
     }
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _period(windows: Timeline) -> str:
@@ -129,7 +144,9 @@ def _period(windows: Timeline) -> str:
     ends = [end for _, end, _ in windows.windows if end is not None]
     if starts and ends:
         return span(min(starts), max(ends))
-    return f"{windows.label(0)} to {windows.label(len(windows) - 1)}" if len(windows) else "no window"
+    return (
+        f"{windows.label(0)} to {windows.label(len(windows) - 1)}" if len(windows) else "no window"
+    )
 
 
 def budget_words(text: str) -> str:
@@ -149,6 +166,8 @@ def _alarms(findings: pl.DataFrame, alarms: list[Alarm], run: Run) -> dict[str, 
     return {
         "alarms": [alarm for alarm in alarms if alarm in strongest],
         "alarms_total": len(alarms),
+        "named_open": NAMED_OPEN,
+        "tested": (findings["status"] == "tested").any(),
         "untested": untested(findings),
         "ignore_below": shift.ignore_below if isinstance(shift, FeatureShift) else None,
     }

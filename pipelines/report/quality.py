@@ -9,8 +9,17 @@ import numpy as np
 import polars as pl
 
 from pipelines.report.timeline import COLUMNS, Timeline
-from pipelines.report.words import NONE, count, key_label, listed, number, percent, window_label
-from pipelines.run_folder import Run, damaged
+from pipelines.report.words import (
+    NBSP,
+    NONE,
+    count,
+    key_label,
+    listed,
+    number,
+    percent,
+    window_label,
+)
+from pipelines.run_folder import Run
 from schemas.stream import Stream
 
 MOST_COLUMNS = 100
@@ -81,7 +90,7 @@ class Reason:
 def column_rows(
     summaries: pl.DataFrame, windows: Timeline, stream: Stream
 ) -> tuple[list[ColumnRow], int]:
-    """Return a row per column, in the stream file's order, and of how many windows `first` and `last` are."""
+    """Return a row per column, and of how many windows `first` and `last` are."""
     several = max(1, len(windows) // 4)
     places = windows.positions()
     table = (
@@ -138,7 +147,7 @@ def _column_row(
         first=number(before),
         last=number(now),
         change=change,
-        nulls_change=points if abs(nulls_now - nulls_before) >= 0.0005 else "",
+        nulls_change=points if abs(nulls_now - nulls_before) >= 0.01 else "",
         spark=_spark(part["mean"]),
     )
 
@@ -169,7 +178,8 @@ def expectations(table: pl.DataFrame) -> tuple[str, list[Failed]]:
         return "No expectation was checked in this run.", []
     results = dict(table.group_by("result").len().iter_rows())
     total, failed, broken = len(table), results.get("fail", 0), results.get("error", 0)
-    says = f"{count(total, 'expectation')} checked: {results.get('pass', 0):,} passed, {failed:,} failed"
+    says = f"{count(total, 'expectation')} checked: {results.get('pass', 0):,} passed"
+    says += f", {failed:,} failed"
     says += f", {broken:,} could not be evaluated." if broken else "."
     severity = pl.col("severity").replace_strict(
         {"critical": 0, "warning": 1, "info": 2}, default=3, return_dtype=pl.Int8
@@ -202,27 +212,18 @@ def expectations(table: pl.DataFrame) -> tuple[str, list[Failed]]:
 
 
 def reject_reasons(run: Run) -> list[Reason]:
-    """Return the reasons for which rows were rejected, the most frequent first.
-
-    Raises
-    ------
-    OutputError
-        When a part of the run is damaged.
-    """
-    try:
-        groups = (
-            run.scan("rejects")
-            .sort("path", "row", nulls_last=True)
-            .group_by("reason")
-            .agg(
-                count=pl.len(),
-                examples=pl.struct("path", "row", "column", "detail", "raw").head(EXAMPLES),
-            )
-            .sort("count", "reason", descending=[True, False])
-            .collect()
+    """Return the reasons for which rows were rejected, the most frequent first."""
+    groups = (
+        run.scan("rejects")
+        .sort("path", "row", nulls_last=True)
+        .group_by("reason")
+        .agg(
+            count=pl.len(),
+            examples=pl.struct("path", "row", "column", "detail", "raw").head(EXAMPLES),
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise damaged(run.folder, error) from error
+        .sort("count", "reason", descending=[True, False])
+        .collect()
+    )
     return [
         Reason(
             row["reason"],
@@ -230,7 +231,8 @@ def reject_reasons(run: Run) -> list[Reason]:
             row["count"],
             [
                 Example(
-                    item["path"] + (f", row {item['row']:,}" if item["row"] is not None else ""),
+                    item["path"]
+                    + (f", row{NBSP}{item['row']:,}" if item["row"] is not None else ""),
                     item["column"] or NONE,
                     item["detail"],
                     item["raw"] if len(item["raw"]) <= _RAW else item["raw"][:_RAW] + "…",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -62,14 +62,3 @@ def timeline(tables: Iterable[pl.DataFrame]) -> Timeline:
     parts = [table.select(COLUMNS) for table in tables]
     frame = pl.concat(parts).unique().sort(COLUMNS, nulls_last=True)
     return Timeline(tuple(frame.iter_rows()))
-
-
-def stretches(places: Sequence[int]) -> list[tuple[int, int]]:
-    """Join neighbouring places into (first, last)."""
-    runs: list[tuple[int, int]] = []
-    for place in sorted(set(places)):
-        if runs and place == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], place)
-        else:
-            runs.append((place, place))
-    return runs

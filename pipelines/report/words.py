@@ -21,10 +21,7 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size and (size < 1e-3 or size >= 1e9):
         return power(value)
-    if value == int(value) or size >= 1000:
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+    text = f"{value:,.0f}" if value == int(value) or size >= 1000 else f"{value:.3g}"
     return text.replace("-", "−")
 
 
@@ -59,9 +56,11 @@ def chance(p: float | None) -> str:
         return NONE
     if p >= 0.1:
         return f"{p:.2f}"
-    odds = 1 / p if p > 1e-300 else math.inf
-    if odds > 1e15:
-        return f"less than 1 in a thousand trillion ({p_value(p)})"
+    if p < 1e-15:
+        exponent = math.floor(-math.log10(p)) if p > 1e-300 else 300
+        less = "" if p > 1e-300 else "less than "
+        return f"{less}1 in 10{str(exponent).translate(_SUPERSCRIPT)}"
+    odds = 1 / p
     for size, name in _LARGE:
         if odds >= size:
             return f"1 in {_round(odds / size):,}{NBSP}{name}"
@@ -70,7 +69,7 @@ def chance(p: float | None) -> str:
 
 def _round(value: float) -> int:
     """Round to two significant digits."""
-    scale = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    scale: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return round(value / scale) * scale
 
 
@@ -95,7 +94,7 @@ def shorten(text: str, most: int = 30) -> str:
 
 
 def key_label(key: str) -> str:
-    """Return the JSON of a key as ``station = A, line = 2``; an empty string when there is no key."""
+    """Return the JSON of a key as ``station = A, line = 2``; nothing when there is no key."""
     try:
         parts = json.loads(key)
     except ValueError:
@@ -115,18 +114,22 @@ def window_label(start: datetime | None, end: datetime | None, index: int | None
 def span(start: datetime, end: datetime) -> str:
     """Return a half-open span of time in as few words as are clear."""
     if _midnight(start) and _midnight(end):
-        if end - start == timedelta(days=1):
-            return date(start)
-        if start.year != end.year:
-            return f"{date(start)} – {date(end)}"
-        if start.month != end.month:
-            return f"{_day(start)} – {date(end)}"
-        return f"{start.day}–{date(end)}"
+        return _days(start, end)
     if end.date() == start.date():
         return f"{date(start)}, {_clock(start)}–{_clock(end)}"
     if _midnight(end) and end - start < timedelta(days=1):
         return f"{date(start)}, {_clock(start)}–24:00"
     return f"{moment(start)} – {moment(end)}"
+
+
+def _days(start: datetime, end: datetime) -> str:
+    if end - start == timedelta(days=1):
+        return date(start)
+    if start.year != end.year:
+        return f"{date(start)} – {date(end)}"
+    if start.month != end.month:
+        return f"{_day(start)} – {date(end)}"
+    return f"{start.day}–{date(end)}"
 
 
 def moment(time: datetime) -> str:

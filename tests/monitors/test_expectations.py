@@ -6,6 +6,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,7 @@ def test_check_without_a_bound_is_left_out() -> None:
 def test_unreadable_expectation_is_no_pass(reference: TableSummary) -> None:
     """Great Expectations leaves out what it cannot read; the validator refuses such a suite."""
     broken = suite(STREAM, reference)
-    broken["expectations"][0]["kwargs"]["mostly"] = 7
+    broken["expectations"][0]["type"] = "expect_what_nobody_knows"
     with pytest.raises(RuntimeError, match="did not take all"):
         Validator(broken)
 
@@ -253,7 +254,7 @@ def test_crash_of_the_engine_is_an_error_of_every_check(
     def crash(**_: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(validator._engine._batches, "get_batch", crash)
+    monkeypatch.setattr(validator._engine, "_batches", SimpleNamespace(get_batch=crash))
     results = validator.validate(summary_of(weather(100)).rows("weather", DAY))
     assert {row["result"] for row in results} == {"error"}
     assert all("KeyError" in row["detail"] for row in results)
@@ -323,8 +324,7 @@ def test_gate_lists_every_critical_failure() -> None:
         "rows_in_range": ["temp"],
         "rows_in_categories": ["sky"],
         "event_times": ["at"],
-        "new_values": ["sky"],
-    } | {"new_values": failures(results).get("new_values", ["sky"])}
+    }
     with pytest.raises(ReferenceDataError) as caught:
         gate(results)
     message = str(caught.value)

@@ -64,7 +64,7 @@ def calibrate(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, interval: 
     folds, which is how the pipeline calls it, scores come from K models and the next row from one
     refitted on all rows: the theory (CV+ and jackknife+, Barber et al., Annals of Statistics 2021)
     then gives 1 − 2α − √(2/n) for a close relative of this interval, and about 1 − α is seen in
-    practice. Nothing is guaranteed once the stream drifts: that is what the coverage monitor is for.
+    practice. Nothing is guaranteed once the stream drifts; the coverage monitor is for that.
 
     Parameters
     ----------

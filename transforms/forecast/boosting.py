@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,59 +14,81 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 Floats = NDArray[np.float64]
-#: From the raw scores so far, shape (n,) or (n, classes), to gradient and hessian of that shape.
-Objective = Callable[[Floats], tuple[Floats, Floats]]
+
+NO_TREES = ""  # the text of a model that never found a split: 0 everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """One boosting among those that are grown side by side."""
+
+    #: from its raw scores so far, shape (n,), to gradient and hessian of that shape
+    objective: Callable[[Floats], tuple[Floats, Floats]]
+    #: whether it grows a tree in this round, counted from 1
+    due: Callable[[int], bool] = lambda _: True
 
 
 def boost(
     X: Floats,
-    objective: Objective,
+    learners: Sequence[Learner],
     *,
     rounds: int,
     categories: Sequence[int],
     seed: int,
     parameters: dict[str, Any],
-) -> str:
-    """Grow `rounds` rounds of trees for an objective of ours and return the model as text.
+) -> tuple[str, ...]:
+    """Grow boostings side by side on one table and return each as text.
 
-    Seeded and deterministic: the same bytes for the same input, on one version of LightGBM.
+    Separate boostings rather than one with several trees a round: a tree that is not due then costs
+    nothing. Seeded and deterministic: the same bytes for the same input, on one LightGBM version.
     """
     import lightgbm
 
     settings = {
-        "objective": lambda scores, _: objective(scores),
+        "objective": "none",
         "verbose": -1,
         "num_threads": 1,  # more spin while they wait, at many times the CPU on a busy machine
         "deterministic": True,
         "force_row_wise": True,
+        "feature_pre_filter": False,
         "seed": seed,
         **parameters,
     }
     data = lightgbm.Dataset(
         X,
-        label=np.zeros(len(X)),  # the objective knows its own target
+        label=np.zeros(len(X)),  # each objective knows its own target
         categorical_feature=list(categories),
-        params={"verbose": -1, "feature_pre_filter": False},
+        params=settings,
     )
-    return lightgbm.train(settings, data, num_boost_round=rounds).model_to_string()
+    boosters = [lightgbm.Booster(settings, data) for _ in learners]
+    for step in range(1, rounds + 1):
+        for booster, learner in zip(boosters, learners, strict=True):
+            if learner.due(step):
+                booster.update(fobj=_without_data(learner.objective))
+    return tuple(b.model_to_string() if b.num_trees() else NO_TREES for b in boosters)
 
 
-def shorten(model: str, rounds: int) -> str:
-    """Return the model cut after its first rounds."""
-    return _booster(model).model_to_string(num_iteration=rounds)
-
-
-def raw_scores(model: str, X: Floats, rounds: int | None = None) -> Floats:
-    """Sum of the leaf values of the first rounds (all: None), shape (n,) or (n, classes)."""
-    return np.asarray(
-        _booster(model).predict(X, num_iteration=rounds, raw_score=True, num_threads=1),
-        np.float64,
-    )
+def raw_scores(model: str, X: Floats, trees: int | None = None) -> Floats:
+    """Sum of the leaf values of the first trees (all: None), shape (n,)."""
+    if model == NO_TREES or trees == 0:
+        return np.zeros(len(X))
+    scores = _booster(model).predict(X, num_iteration=trees, raw_score=True, num_threads=1)
+    return np.asarray(scores, np.float64)
 
 
 def leaves(model: str, X: Floats) -> NDArray[np.int32]:
-    """Return the leaf of each row in each tree, shape (n, trees)."""
-    return np.asarray(_booster(model).predict(X, pred_leaf=True, num_threads=1), np.int32)
+    """Return the leaf of each row in each tree, shape (n, trees); all one leaf without trees."""
+    if model == NO_TREES:
+        return np.zeros((len(X), 1), np.int32)
+    found = _booster(model).predict(X, pred_leaf=True, num_threads=1)
+    return np.asarray(found, np.int32).reshape(len(X), -1)
+
+
+def _without_data(
+    objective: Callable[[Floats], tuple[Floats, Floats]],
+) -> Callable[[Floats, Any], tuple[Floats, Floats]]:
+    """Return the objective with LightGBM's second argument, its Dataset, left unread."""
+    return lambda scores, _: objective(scores)
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.forecast.boosting import boost, leaves
+from transforms.forecast.boosting import Learner, boost, leaves
 from transforms.forecast.empirical import CrossFit
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ class Direct:
     """A fitted forest: per tree and leaf, the distribution function of the target on a grid."""
 
     kind: ClassVar[str] = "direct"
-    booster: str
+    boosters: tuple[str, ...]  #: one
     levels: tuple[float, ...]
     grid: tuple[float, ...]
     counts: tuple[NDArray[np.int64], ...]  #: per tree (leaves, grid): rows at or below, cumulated
@@ -42,7 +42,7 @@ class Direct:
         quantiles = np.empty((len(X), len(levels)))
         for start in range(0, len(X), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            found = leaves(self.booster, X[part])
+            found = leaves(self.boosters[0], X[part])
             total = np.zeros((len(found), len(grid)))
             for tree, table in enumerate(tables):
                 total += table[found[:, tree]]
@@ -58,10 +58,10 @@ class Direct:
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any], booster: str | None) -> Direct:
+    def from_dict(cls, state: Mapping[str, Any], boosters: tuple[str, ...]) -> Direct:
         """Return what `to_dict` wrote."""
         return cls(
-            booster=booster or "",
+            boosters=boosters,
             levels=tuple(state["levels"]),
             grid=tuple(state["grid"]),
             counts=tuple(np.array(count, np.int64) for count in state["counts"]),
@@ -73,9 +73,9 @@ def fit_direct(
 ) -> Direct:
     """Grow the forest and count the target in its leaves."""
     grid = _grid(y)
-    booster = boost(
+    boosters = boost(
         X,
-        _objective(y),
+        (_splitter(y),),
         rounds=_TREES,
         categories=categories,
         seed=seed,
@@ -89,14 +89,14 @@ def fit_direct(
         },
     )
     place = np.searchsorted(grid, y, side="left")  # of the first grid point at or above
-    found = leaves(booster, X)
+    found = leaves(boosters[0], X)
     counts = []
     for tree in range(found.shape[1]):
         count = np.zeros((int(found[:, tree].max()) + 1, len(grid)), np.int64)
         np.add.at(count, (found[:, tree], place), 1)
         counts.append(np.cumsum(count, axis=1))
     return Direct(
-        booster=booster,
+        boosters=boosters,
         levels=tuple(levels.tolist()),
         grid=tuple(grid.tolist()),
         counts=tuple(counts),
@@ -124,7 +124,7 @@ def cross_fit_direct(
     )
 
 
-def _objective(y: Floats) -> Any:
+def _splitter(y: Floats) -> Learner:
     """Every second tree splits on the rank, the others on one cut point each, in turn.
 
     The gradient does not depend on the scores so far, so trees are independent, as in a forest;
@@ -143,7 +143,7 @@ def _objective(y: Floats) -> Any:
         target = rank if step % 2 else targets[(step // 2) % len(targets)]
         return -(target - target.mean()), np.ones_like(raw)
 
-    return objective
+    return Learner(objective)
 
 
 def _grid(y: Floats) -> Floats:

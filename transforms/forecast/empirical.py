@@ -18,14 +18,14 @@ class QuantileModel(Protocol):
     kind: ClassVar[str]
 
     @property
-    def booster(self) -> str | None:
-        """The LightGBM model as text, where there is one."""
+    def boosters(self) -> tuple[str, ...]:
+        """The LightGBM models as text, where there are any."""
 
     def quantiles(self, X: Floats) -> Floats:
         """Return the quantiles of each row, shape (n, levels), non-decreasing along levels."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the booster as JSON values."""
+        """Return everything but the boosters as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Climatology:
     values: tuple[float, ...]
 
     @property
-    def booster(self) -> str | None:
-        """None: there is no booster."""
-        return None
+    def boosters(self) -> tuple[str, ...]:
+        """Return nothing: there is no booster."""
+        return ()
 
     def quantiles(self, X: Floats) -> Floats:
         """Return the quantiles of each row, shape (n, levels)."""
@@ -57,7 +57,7 @@ class Climatology:
         return {"values": list(self.values)}
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any], booster: str | None) -> Climatology:  # noqa: ARG003
+    def from_dict(cls, state: Mapping[str, Any], boosters: tuple[str, ...]) -> Climatology:  # noqa: ARG003
         """Return what `to_dict` wrote."""
         return cls(values=tuple(state["values"]))
 
@@ -77,8 +77,9 @@ def fit_climatology(y: Floats, levels: Floats) -> Climatology:
 
 
 def cross_fit_climatology(y: Floats, folds: NDArray[np.int64], levels: Floats) -> CrossFit:
-    """Forecast each fold from the rows of the others."""
+    """Forecast each fold from the rows of the others (from its own, where there are no others)."""
     quantiles = np.empty((len(y), len(levels)))
     for fold in np.unique(folds):
-        quantiles[folds == fold] = sample_quantiles(y[folds != fold], levels)
+        others = y[folds != fold]
+        quantiles[folds == fold] = sample_quantiles(others if len(others) else y, levels)
     return CrossFit(quantiles=quantiles, refit=lambda: fit_climatology(y, levels))

@@ -1,4 +1,4 @@
-"""Fits a forecaster: the kind with the lowest out-of-fold pinball loss, never worse than climatology."""
+"""Fits a forecaster: the kind with the lowest out-of-fold pinball loss, climatology included."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Fitted:
     model: QuantileModel
     losses: dict[str, float]  #: mean out-of-fold pinball loss of each kind tried, same rows for all
     #: shape (rows, levels): quantiles of the rows it was fitted on, from models that had not seen
-    #: their fold; NaN where the target was missing. None after `load`.
-    out_of_fold: Floats | None = field(default=None, repr=False, compare=False)
+    #: their fold; NaN where the target was missing. Not saved: no rows after `load`.
+    out_of_fold: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -87,9 +87,9 @@ class Fitted:
         return self.model.quantiles(X) if len(X) else np.empty((0, len(self.levels)))
 
     def save(self, folder: Path) -> None:
-        """Write ``forecaster.json`` and, where there is one, ``booster.txt``.
+        """Write ``forecaster.json``, and a LightGBM text file ``booster_0.txt``… for each booster.
 
-        Each file appears whole or not at all; the JSON, which names the hash of the booster, last.
+        Each file appears whole or not at all; the JSON, which holds the boosters' hashes, last.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in reversed(self._files().items()):
@@ -101,7 +101,7 @@ class Fitted:
             partial.replace(folder / name)
 
     def _files(self) -> dict[str, str]:
-        booster = self.model.booster
+        boosters = self.model.boosters
         state = {
             "version": FORECASTER_VERSION,
             "target": self.target,
@@ -109,11 +109,11 @@ class Fitted:
             "kind": self.kind,
             "losses": self.losses,
             "features": self.features.to_dict(),
-            "booster": None if booster is None else _digest(booster),
+            "boosters": [_digest(text) for text in boosters],
             "model": self.model.to_dict(),
         }
         files = {"forecaster.json": json.dumps(state, sort_keys=True, allow_nan=False)}
-        return files if booster is None else files | {"booster.txt": booster}
+        return files | {f"booster_{place}.txt": text for place, text in enumerate(boosters)}
 
 
 def load(folder: Path) -> Fitted:
@@ -132,18 +132,17 @@ def load(folder: Path) -> Fitted:
                 f"{folder}: the forecaster has version {state['version']!r}, this program reads "
                 f"{FORECASTER_VERSION}; {again}"
             )
-        booster = None
-        if state["booster"] is not None:
-            booster = (folder / "booster.txt").read_bytes().decode("utf-8")
-            if _digest(booster) != state["booster"]:
-                raise BaselineError(
-                    f"{folder}: booster.txt is not the one that was fitted; {again}"
-                )
+        boosters = []
+        for place, digest in enumerate(state["boosters"]):
+            name = f"booster_{place}.txt"
+            boosters.append((folder / name).read_bytes().decode("utf-8"))
+            if _digest(boosters[-1]) != digest:
+                raise BaselineError(f"{folder}: {name} is not the one that was fitted; {again}")
         return Fitted(
             target=state["target"],
             levels=tuple(state["levels"]),
             features=Features.from_dict(state["features"]),
-            model=_KINDS[state["kind"]].from_dict(state["model"], booster),
+            model=_KINDS[state["kind"]].from_dict(state["model"], tuple(boosters)),
             losses=state["losses"],
         )
     except OSError as error:
