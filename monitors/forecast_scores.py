@@ -251,10 +251,11 @@ def _coverage(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     """Binomial tail of n/D rows, averaged over what is known of the over-dispersion D >= 1.
 
     With Pearson's X² of C windows, D given X² is scaled-inverse-χ² with C − 1 degrees of freedom,
-    cut off at 1; where X² <= C − 1 there is no sign of over-dispersion, D = 1, and the tail is the
-    exact binomial one (not for a much longer window, in which a D near 1 would grow). The factor 1 + n/N carries the uncertainty of the reference's rate. For any
-    n/D the binomial tail is a regularised incomplete beta function, here with a count of its own
-    half way between one of the n rows and one of the n/D.
+    cut off at 1. Where X² <= C − 1 there is no sign of over-dispersion: D = 1, and the tail is the
+    exact binomial one (not for a much longer window, in which a D near 1 would grow). The factor
+    1 + n/N carries the uncertainty of the reference's rate. For any n/D the binomial tail is a
+    regularised incomplete beta function, here with a count of its own half way between one of the
+    n rows and one of the n/D.
     """
     n = window.scored
     rate = _rate(null.misses, null.rows)

@@ -21,7 +21,8 @@ from schemas.errors import OutputError, StreamFileError, TidegaugeError
 if TYPE_CHECKING:
     from monitors.check import Comparison
 
-DONE, FAULT, MISTAKE, ALARMED = 0, 1, 2, 3
+FAULT, MISTAKE, ALARMED, INTERRUPTED = 1, 2, 3, 130
+WIDE = 160  # columns of text that goes to a file or a pipe, where no terminal says how many
 
 app = typer.Typer(
     name="tidegauge",
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 StreamFile = Annotated[Path, typer.Argument(metavar="STREAM.yaml", help="The stream file.")]
@@ -48,8 +49,7 @@ FailOnAlarm = Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 3 
 
 def main() -> None:
     """Run the command and exit: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 1 a fault."""
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # Beam logs a traceback for what we say in one sentence
     warnings.simplefilter("ignore")  # libraries' advice to programmers; users get our own sentences
     try:
         app()
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         _err.print("tidegauge: stopped; what was there before is as it was")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(FAULT)
 

@@ -36,7 +36,7 @@ def explain_finding(run: Run, finding_id: str) -> str:
     lines = [
         f"{one['subject']}{f' [{unit}]' if unit else ''}: {one['explanation']}",
         f"  {'ALARM' if one['alarm'] else 'no alarm'} of {one['monitor']} ({one['method']})",
-        f"  window     {_window(one)}{'' if one['key'] == '{}' else f', key {one["key"]}'}",
+        f"  window     {_window(one)}",
     ]
     if one["statistic"] is not None:
         lines += [
@@ -59,6 +59,7 @@ def explain_finding(run: Run, finding_id: str) -> str:
 
 
 def _window(finding: dict[str, object]) -> str:
+    key = "" if finding["key"] == "{}" else f", key {finding['key']}"
     if finding["window_start"] is None:
-        return f"number {finding['window_index']}"
-    return f"{finding['window_start']:%Y-%m-%d %H:%M} to {finding['window_end']:%Y-%m-%d %H:%M} UTC"
+        return f"number {finding['window_index']}{key}"
+    return f"{finding['window_start']:%Y-%m-%d %H:%M} to {finding['window_end']:%Y-%m-%d %H:%M} UTC{key}"

@@ -225,10 +225,10 @@ def _column(
     if ignored is not None:
         notes[name] = ignored
         return Column(type=kind, role="ignore")
-    if distinct == 1:
-        notes[name] = "has the same value in every row"
-    elif len(lost):
+    if len(lost):
         notes[name] = f"{len(lost)} values are no {kind}: their rows will be rejected"
+    elif distinct == 1:
+        notes[name] = "has the same value in every row"
     return Column(type=kind)
 
 

@@ -50,6 +50,7 @@ _STYLE: Any = {  # matplotlib types the names of its settings one by one
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler('color', ['{_PLACEHOLDER['ink']}'])",
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "axes.edgecolor": _PLACEHOLDER["rule"],

@@ -98,9 +98,7 @@ def _fans(name: str, item: Series, alarms: Sequence[Alarm]) -> Iterator[Plot]:
             lead = f"Around the alarm of {alarm.when} ({shorten(alarm.title, 60)})"
             yield _fan(f"{name}-{alarm.place}", item, part, places, lead)
     part = item.frame.tail(LATEST)
-    yield _fan(
-        f"{name}-end", item, part, windows, places, f"The last {count(len(part), 'forecast')}"
-    )
+    yield _fan(f"{name}-end", item, part, places, f"The last {count(len(part), 'forecast')}")
 
 
 def _fan(

@@ -76,18 +76,20 @@ def read_series(run: Run, windows: Timeline) -> list[Series]:
         parts = frame.partition_by(["key"], as_dict=True)
         for (key,), part in sorted(parts.items(), key=lambda item: str(item[0])):
             x, edges = _positions(part, windows, run.stream.window.rows or 1)
-            first, last = (np.searchsorted(x.to_numpy(), edge).astype(np.int64) for edge in edges)
+            placed = part.drop("key", "valid_time", "path", "row").with_columns(x=x).sort("x")
+            places = placed["x"].to_numpy()
+            first, last = (np.searchsorted(places, edge).astype(np.int64) for edge in edges)
             series.append(
                 Series(
                     key=str(key),
                     target=target,
                     unit=(column.unit or "") if column is not None else "",
                     nominal=nominal.get(target, 0.9),
-                    frame=part.drop("key", "valid_time", "path", "row").with_columns(x=x),
+                    frame=placed,
                     edges=edges,
                     first=first,
                     last=last,
-                    **_score(part, first, last),
+                    **_score(placed, first, last),
                 )
             )
     return series
@@ -119,14 +121,16 @@ def _columns(rows: pl.LazyFrame, levels: list[float]) -> pl.LazyFrame:
 
 
 def _positions(frame: pl.DataFrame, windows: Timeline, rows: int) -> tuple[pl.Series, Edges]:
-    """Return where each forecast is, in time or in the source, and where each window begins and ends.
+    """Return where each forecast is, in time or in the source, and the edges of the windows.
 
     Positions in the source count the rows of all files, in order of their paths.
     """
-    if windows.in_time and frame["valid_time"].null_count() == 0:
+    by_rows = len(windows) > 0 and not windows.in_time
+    if not by_rows and frame["valid_time"].null_count() == 0:
         x = frame["valid_time"]
-        ends = [pl.Series(end, dtype=x.dtype).to_numpy() for end in list(zip(*windows.windows))[:2]]
-        return x, (ends[0], ends[1])
+        starts = pl.Series([start for start, _, _ in windows.windows], dtype=x.dtype)
+        ends = pl.Series([end for _, end, _ in windows.windows], dtype=x.dtype)
+        return x, (starts.to_numpy(), ends.to_numpy())
     lengths = frame.group_by("path").agg(length=pl.col("row").max() + 1).sort("path")
     offsets = lengths.with_columns(offset=pl.col("length").cum_sum() - pl.col("length"))
     joined = frame.join(offsets, on="path", how="left", maintain_order="left")

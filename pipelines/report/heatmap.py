@@ -74,8 +74,8 @@ def heat_map(
     alarmed = [grid.labels[row] for row in np.flatnonzero(grid.alarm.any(axis=1))]
     caption = (
         "Each cell is the evidence against one feature in one window, as a multiple of what it "
-        "takes to alarm: blue is below the threshold, orange and red above. A diamond marks an "
-        "alarm, a stroke a test that could not be made."
+        "takes to alarm: blue is below the threshold, orange and red above (in print, light grey "
+        "and dark). A diamond marks an alarm, a stroke a test that could not be made."
     )
     if stride > 1:
         caption += f" Each column is the strongest of {stride} windows."

@@ -111,9 +111,7 @@ def test_batches_are_bounded_and_know_their_first_row(
 
 
 @pytest.mark.parametrize(("path", "write"), FORMATS)
-def test_columns_come_in_the_order_asked_for(
-    path: str, write: Callable[[pa.Table], bytes]
-) -> None:
+def test_columns_come_in_the_order_asked_for(path: str, write: Callable[[pa.Table], bytes]) -> None:
     """Only wanted columns are read, in the order of the request."""
     decoded = parts(write(TABLE), path, ["c", "a"])
     assert decoded[0].batch.table.column_names == ["c", "a", ROW]

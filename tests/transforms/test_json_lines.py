@@ -107,7 +107,9 @@ def test_every_line_is_a_row_or_a_reject_once(
 ) -> None:
     """Whatever the values, and however the file is cut, each line comes out once, unharmed."""
     lines = [json.dumps(row) for row in rows]
-    lines = [line for i, row in enumerate(lines) for line in ([row, "junk"] if i in junk else [row])]
+    lines = [
+        line for i, row in enumerate(lines) for line in ([row, "junk"] if i in junk else [row])
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_lines, "BLOCK", block)
         found, rejects = read("\n".join(lines), "a", "b")
