@@ -1,9 +1,11 @@
 """The baseline: what `fit` leaves behind and everything later reads. No raw rows, no pickle.
 
-A baseline folder holds one sub-folder per fitted version and a file CURRENT that names one of them, so that a
-new baseline takes the place of the old one in one rename. A version holds a manifest with the hash of every
-file, the encoder, the reference's block profiles (Arrow), the column summaries, and the forecasters in
-LightGBM's text format with their calibration.
+A baseline folder holds one sub-folder per fitted version and a file CURRENT that names one of them,
+so that a new baseline takes the place of the old one in one rename. A version holds a manifest with
+the hash of every file, the stream file it was fitted for, the encoder, the reference's block
+profiles (Arrow), the column summaries, and the forecasters in LightGBM's text format with their
+calibration. A version's name is the hash of the manifest's hashes: whatever changes, the name does
+not fit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,13 @@ BASELINE_VERSION = 1
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 
-#: Parts of the stream file that a baseline is made from: with another of them it must be fitted anew.
+#: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.
 _DECIDING = ("name", "time", "key", "columns", "window", "calendar", "forecasts")
 
 
 @dataclass(frozen=True, slots=True)
 class Forecaster:
-    """A fitted and calibrated forecaster of one target, and how its scores vary over the reference."""
+    """A fitted and calibrated forecaster of one target, and how its scores vary without drift."""
 
     model: Fitted
     conformal: Conformal
@@ -79,39 +81,21 @@ def save_baseline(baseline: Baseline, folder: Path) -> Baseline:
         try:
             _write(baseline, temporary)
             files = _hashes(temporary)
-            digest = hashlib.blake2b(json.dumps(files, sort_keys=True).encode(), digest_size=8)
-            identity = digest.hexdigest()
-            manifest = {
-                "version": BASELINE_VERSION,
-                "id": identity,
-                "stream": baseline.stream.model_dump(mode="json"),
-                "span": dict(baseline.span),
-                "files": files,
-            }
+            identity = _identity(files)
+            manifest = {"version": BASELINE_VERSION, "id": identity, "files": files}
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             _sync(temporary)
-            target = folder / identity
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.chmod(0o755)
-            temporary.replace(target)
+            _put(temporary, folder / identity, files)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         pointer = folder / f".{CURRENT}-{os.getpid()}"
         pointer.write_text(identity + "\n", encoding="utf-8")
+        _sync(pointer)
         pointer.replace(folder / CURRENT)
     except OSError as error:
         message = f"{folder}: the baseline cannot be written: {error.strerror or error}"
         raise OutputError(message) from error
-    return Baseline(
-        baseline.stream,
-        baseline.encoder,
-        baseline.references,
-        baseline.summary,
-        baseline.forecasters,
-        baseline.span,
-        identity,
-    )
+    return replace(baseline, id=identity)
 
 
 def load_baseline(folder: Path) -> Baseline:
@@ -125,7 +109,7 @@ def load_baseline(folder: Path) -> Baseline:
     try:
         identity = (folder / CURRENT).read_text(encoding="utf-8").strip()
         version = folder / identity
-        manifest = json.loads((version / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _parse(version / MANIFEST)
         written_by = manifest["version"]
     except FileNotFoundError as error:
         message = f"{folder}: there is no baseline here; `tidegauge fit STREAM.yaml` makes one"
@@ -139,10 +123,11 @@ def load_baseline(folder: Path) -> Baseline:
             f"{BASELINE_VERSION}; upgrade tidegauge, or fit the baseline again"
         )
         raise BaselineError(message)
-    if _hashes(version) != manifest["files"]:
+    files = manifest.get("files")
+    if _hashes(version) != files or _identity(files) != identity:
         message = f"{version}: a file of the baseline is missing or was changed; fit it again"
         raise BaselineError(message)
-    return _read(version, manifest)
+    return _read(version, identity)
 
 
 def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
@@ -156,8 +141,8 @@ def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
     ours, theirs = stream.model_dump(mode="json"), baseline.stream.model_dump(mode="json")
     if ours["name"] != theirs["name"]:
         message = (
-            f"{folder}: this baseline belongs to the stream {theirs['name']!r}, not to {ours['name']!r}; "
-            f"give the right one with --baseline"
+            f"{folder}: this baseline belongs to the stream {theirs['name']!r}, "
+            f"not to {ours['name']!r}; give the right one with --baseline"
         )
         raise BaselineError(message)
     different = [part for part in _DECIDING if ours[part] != theirs[part]]
@@ -170,6 +155,8 @@ def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
 
 
 def _write(baseline: Baseline, folder: Path) -> None:
+    about = {"stream": baseline.stream.model_dump(mode="json"), "span": dict(baseline.span)}
+    _dump(folder / "about.json", about)
     _dump(folder / "encoder.json", baseline.encoder.to_json())
     (folder / "summary.json").write_text(baseline.summary.to_json(), encoding="utf-8")
     keys, numbers, grams, counts = [], [], [], []
@@ -203,8 +190,9 @@ def _write(baseline: Baseline, folder: Path) -> None:
         _dump(own / "score_null.json", forecaster.null.to_dict())
 
 
-def _read(folder: Path, manifest: Mapping[str, Any]) -> Baseline:
-    stream = Stream.model_validate(manifest["stream"])
+def _read(folder: Path, identity: str) -> Baseline:
+    about = _parse(folder / "about.json")
+    stream = Stream.model_validate(about["stream"])
     encoder = Encoder.from_json(_parse(folder / "encoder.json"))
     table = feather.read_table(folder / "reference.arrow")
     keys = np.asarray(table["key"].to_pylist())
@@ -236,8 +224,8 @@ def _read(folder: Path, manifest: Mapping[str, Any]) -> Baseline:
         references,
         TableSummary.from_json((folder / "summary.json").read_text(encoding="utf-8")),
         forecasters,
-        manifest["span"],
-        manifest["id"],
+        about["span"],
+        identity,
     )
 
 
@@ -245,7 +233,7 @@ def _dump(path: Path, data: object) -> None:
     path.write_text(json.dumps(data), encoding="utf-8")
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path) -> Any:  # noqa: ANN401 (JSON)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -254,8 +242,24 @@ def _rows_of(matrix: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _stack(column: pa.ChunkedArray) -> np.ndarray:
-    flat = column.combine_chunks()
-    return flat.flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1)
+    rows = column.combine_chunks()
+    flat: np.ndarray = rows.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(rows), -1)
+
+
+def _identity(files: Mapping[str, str]) -> str:
+    text = json.dumps(dict(files), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _put(temporary: Path, target: Path, files: Mapping[str, str]) -> None:
+    """Rename a version to its name; one that is there and whole stays, for it may be in use."""
+    if target.exists():
+        if _hashes(target) == files:
+            return
+        shutil.rmtree(target)
+    temporary.chmod(0o755)
+    temporary.replace(target)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -266,8 +270,8 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
+def _sync(path: Path) -> None:
+    for part in (path, *path.rglob("*")):
+        if part.is_file():
+            with part.open("rb") as file:
                 os.fsync(file.fileno())

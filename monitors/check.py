@@ -1,8 +1,8 @@
-"""Compares two tables: is each feature, given all the others, still what it was?
+"""Compares two tables: asks of each feature whether, given all the others, it is what it was.
 
-The null is a permutation of blocks of rows between the two tables, so that the false-alarm rate holds whatever
-the law of the rows, as long as stretches longer than a block are exchangeable. Blocks are as long as the
-rows' serial dependence asks.
+The null is a permutation of blocks of rows between the two tables, so that the false-alarm rate
+holds whatever the law of the rows, as long as stretches longer than a block are exchangeable.
+Blocks are as long as the rows' serial dependence asks.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def check(
 
     Parameters
     ----------
-    reference, current : tables with the columns named in `columns`; nulls allowed; rows in order of time,
-        where they have one.
+    reference, current : tables with the columns named in `columns`; nulls allowed; rows in order of
+        time, where they have one.
     columns : what each column holds; those with the role `feature` are tested.
     false_alarm_rate : probability that any feature is named when nothing changed.
     condition_on : columns that explain the others and are not tested.
@@ -114,7 +114,10 @@ def check(
     """
     for name, table in (("reference", reference), ("current", current)):
         if table.num_rows < LEAST_ROWS:
-            message = f"the {name} table has {table.num_rows} rows; a comparison needs at least {LEAST_ROWS}"
+            message = (
+                f"the {name} table has {table.num_rows} rows; "
+                f"a comparison needs at least {LEAST_ROWS}"
+            )
             raise SourceError(message)
     floor = FeatureShift().ignore_below if ignore_below is None else ignore_below
     features = [
@@ -143,7 +146,7 @@ def check(
 
     rows_p = np.asarray([block.rows for block in blocks_p], dtype=np.float64)
     counts_p = np.stack([block.counts for block in blocks_p])
-    seen = (whole_p.counts + whole_q.counts).any(axis=1)
+    seen = np.any(whole_p.counts + whole_q.counts > 0, axis=1).tolist()
     found = locate(
         whole_p,
         whole_q,
@@ -212,9 +215,10 @@ def _blocks(
     count = int(min(BLOCKS, table.num_rows / length))
     if count < LEAST_BLOCKS:
         notes.append(
-            f"the rows of the {name} table depend on each other over about {length / _LENGTHS:.0f} rows: it "
-            f"holds only {count} independent stretches, so the false-alarm rate is not assured; compare "
-            f"longer tables, or condition on what makes them drift (--condition-on)"
+            f"the rows of the {name} table depend on each other over about "
+            f"{length / _LENGTHS:.0f} rows: it holds only {count} independent stretches, so the "
+            f"false-alarm rate is not assured; compare longer tables, or condition on what makes "
+            f"them drift (--condition-on)"
         )
         count = LEAST_BLOCKS
     block = np.arange(table.num_rows, dtype=np.int64) * count // table.num_rows
@@ -228,7 +232,7 @@ def _blocks(
 
 
 def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
-    """Return the rows a block needs: five integrated autocorrelation times of the conditional residuals."""
+    """Return the rows a block needs: five autocorrelation times of the conditional residuals."""
     phi, _ = encoder.encode(table)
     own = [int(group[0]) for group in encoder.groups if len(group)]
     if not own:

@@ -1,12 +1,14 @@
 """Tests of rare events by their exact counts: missing values, and values the reference never had.
 
-A rare indicator has no Gaussian limit in a window of a few hundred rows, so it is not a basis column. With K
-of N in the reference, the count in a window of n rows is beta-binomial: Jeffreys' posterior for the rate,
-widened by the intra-window correlation ρ that the reference's own windows show (outages come in bursts).
+A rare indicator has no Gaussian limit in a window of a few hundred rows, so it is not a basis
+column. With K of N in the reference, the count in a window of n rows is beta-binomial: Jeffreys'
+posterior for the rate, widened by the intra-window correlation ρ that the reference's own windows
+show (outages come in bursts).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy.special import betaln, gammaln, logsumexp
 from monitors.encoder import FloatArray
 
 _MOST_TERMS = 100_000
+_LOG10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,14 @@ class RateLaw:
         """Return −log₁₀ of the p-value of `count` events in `rows` rows."""
         if rows == 0:
             return 0.0
-        if (
-            rows > _MOST_TERMS
-        ):  # a beta-binomial of so many trials is its beta law: coarser changes nothing
+        if rows > _MOST_TERMS:  # then it is nearly its beta law: coarser changes nothing
             count, rows = round(count * _MOST_TERMS / rows), _MOST_TERMS
         a, b = self.rate * self.strength, (1.0 - self.rate) * self.strength
         upper = _log_tail(np.arange(count, rows + 1), rows, a, b)
         if not two_sided:
-            return max(0.0, -upper / np.log(10.0))
+            return max(0.0, -upper / _LOG10)
         lower = _log_tail(np.arange(count + 1), rows, a, b)
-        return max(0.0, -(min(upper, lower) + np.log(2.0)) / np.log(10.0))
+        return max(0.0, -(min(upper, lower) + math.log(2.0)) / _LOG10)
 
 
 def fit_rate(counts: NDArray[np.int64], rows: FloatArray) -> RateLaw:

@@ -2,16 +2,17 @@
 
 The map is fixed on a sample of the reference, so that Gram matrices of any later rows add up:
 
-- a number becomes its normal score z = Φ⁻¹(F_ref(x)) (mid-ranks for ties, winsorised at ±3) and, with
-  two terms, the Hermite polynomial (z² − 1)/√2, which sees changes of spread and curvature;
+- a number becomes its normal score z = Φ⁻¹(F_ref(x)) (mid-ranks for ties, winsorised at ±3) and,
+  with two terms, the Hermite polynomial (z² − 1)/√2, which sees changes of spread and curvature;
 - a category becomes indicators of its frequent values, the most frequent left out;
 - calendar terms and columns with the role `condition` explain the others and are never blamed.
 
-Every basis column is scaled to mean 0 and variance 1 on the reference. Missing numbers are drawn from
-their Gaussian conditional given the row's other values (Gibbs sampling under the reference's precision
-matrix): a row with a gap then says nothing new about its feature, where filling in a constant would look
-like a change of dependence. The draws are a function of the row's content, so order does not matter.
-Missing and unseen values themselves are counted, and tested by `monitors.counts`.
+Every basis column is scaled to mean 0 and variance 1 on the reference. Missing numbers are drawn
+from their Gaussian conditional given the row's other values (Gibbs sampling under the reference's
+precision matrix): a row with a gap then says nothing new about its feature, where filling in a
+constant would look like a change of dependence. The draws are a function of the row's content, so
+order does not matter. Missing and unseen values themselves are counted, and tested by
+`monitors.counts`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from transforms.calendar import calendar_terms
 FloatArray: TypeAlias = NDArray[np.float64]
 
 WINSOR = 3.0  # |z| beyond it is one row in 370: more would let single rows rule a covariance
-KNOTS = 1024  # of a quantile table: its error, 1/1024, is below the sampling error of any window we test
+KNOTS = 1024  # of a quantile table: its error, 1/1024, is below the sampling error of any window
 MIN_SHARE = 0.02  # a rarer category has no Gaussian limit in windows of a few hundred rows
 MAX_INDICATORS = 8
 ROWS_PER_TERM = 15  # rows of a window per basis column before a second term pays its noise
@@ -69,7 +70,7 @@ class Encoder:
     centre: FloatArray  #: shape (p,)
     scale: FloatArray  #: shape (p,)
     precision: (
-        FloatArray  #: shape (g, g), of the Gibbs columns: one per numeric column, then the rest
+        FloatArray  #: shape (g, g), of the columns that `_fill` reads: numeric, then the rest
     )
 
     @property
@@ -269,10 +270,10 @@ def _raw_columns(
         else:
             texts = column.cast(pl.String)
             unseen = (~texts.is_in(coding.values)).fill_null(value=False).to_numpy()
-            for value in coding.values[1 : 1 + coding.indicators]:
-                indicators.append(
-                    (texts == value).fill_null(value=False).cast(pl.Float64).to_numpy()
-                )
+            indicators += [
+                (texts == value).fill_null(value=False).cast(pl.Float64).to_numpy()
+                for value in coding.values[1 : 1 + coding.indicators]
+            ]
         if j < len(features):
             if column.null_count():
                 flags[:, j, 0] = column.is_null().to_numpy()
@@ -293,7 +294,7 @@ def _calendar(
 def _expand(
     gibbs: FloatArray, features: Sequence[Coding], conditions: Sequence[Coding], terms: int
 ) -> FloatArray:
-    """Lay out the filled columns as basis columns: per feature its terms, then the conditioning ones."""
+    """Lay out the filled columns: the terms of each feature, then the conditioning columns."""
     codings = (*features, *conditions)
     numeric_at = iter(range(sum(c.kind == "numeric" for c in codings)))
     indicator_at = iter(range(sum(c.kind == "numeric" for c in codings), gibbs.shape[1]))
@@ -318,19 +319,20 @@ def _expand(
 
 def _fit_precision(gibbs: FloatArray, numeric: int) -> FloatArray:
     """Return the ridge precision of the Gibbs columns, imputing and re-estimating a few times."""
-    filled = np.where(np.isnan(gibbs), 0.0, gibbs)
+    filled: FloatArray = np.where(np.isnan(gibbs), 0.0, gibbs)
     if not filled.shape[1]:
         return np.empty((0, 0))
     rounds = 6 if np.isnan(gibbs).any() else 1
     for _ in range(rounds):
         covariance = np.atleast_2d(np.cov(filled.T, bias=True))
-        precision = np.linalg.inv(covariance + _RIDGE * np.eye(len(covariance)))
+        inverse = np.linalg.inv(covariance + _RIDGE * np.eye(len(covariance)))
+        precision = np.asarray(inverse, dtype=np.float64)
         filled = _fill(gibbs, precision, numeric)
     return precision
 
 
 def _fill(gibbs: FloatArray, precision: FloatArray, numeric: int) -> FloatArray:
-    """Draw missing scores from their conditional N(−Σ_k Ω_jk x_k / Ω_jj, 1/Ω_jj), sweep by sweep."""
+    """Draw missing scores from N(−Σ_k≠j Ω_jk x_k / Ω_jj, 1/Ω_jj), sweep by sweep."""
     gaps = np.isnan(gibbs)
     rows = np.flatnonzero(gaps.any(axis=1))
     if not len(rows):
@@ -359,9 +361,8 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _row_hash(values: FloatArray, gaps: NDArray[np.bool_]) -> NDArray[np.uint64]:
     hashed = np.zeros(len(values), dtype=np.uint64)
     for j in range(values.shape[1]):
-        bits = np.ascontiguousarray(values[:, j] + 0.0).view(
-            np.uint64
-        )  # + 0.0: −0 and 0 are one value
+        column = np.ascontiguousarray(values[:, j] + 0.0)  # + 0.0: −0 and 0 are one value
+        bits = column.view(np.uint64)
         hashed = _mix(hashed * np.uint64(0x9E3779B97F4A7C15) + bits + gaps[:, j].astype(np.uint64))
     return hashed
 

@@ -1,8 +1,9 @@
-"""Says in one sentence how a feature moved, from the Gram matrices alone and in the feature's own unit.
+"""Says in one sentence how a feature moved, from the Gram matrices alone, in the feature's unit.
 
-The feature's linear term is regressed on all other basis columns, on the reference and on the window. With r
-the reference's residual: its mean in the window says how far off the feature reads given the others, its
-variance how much noisier, and the window's own R² whether it follows the others at all.
+The feature's linear term is regressed on all other basis columns, on the reference and on the
+window. With r the reference's residual: its mean in the window says how far off the feature reads
+given the others, its variance how much noisier, and the window's own R² whether it follows the
+others at all.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _residual_variance(
 
 
 def _offset_sentence(offset: float, coding: Coding, column: Column | None) -> str:
-    """Turn a shift of the normal score into the feature's unit by the slope of its quantile table."""
+    """Turn a shift of the normal score into the feature's unit by the slope of its quantiles."""
     low, high = np.interp([-_QUARTILE_SCORE, _QUARTILE_SCORE], coding.scores, coding.knots)
     amount = abs(offset) * float(high - low) / (2 * _QUARTILE_SCORE)
     unit = f" {column.unit}" if column is not None and column.unit else ""

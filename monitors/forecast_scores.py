@@ -27,6 +27,7 @@ PIT_BINS = 10
 FEWEST_WINDOWS = 8  # of the reference: fewer say too little about the spread between windows
 FEWEST_ROWS = 20  # scored in a window
 _LONGER = 1.5  # times the reference's windows' rows: what they do not show may count in a window
+_NO_SPREAD = 1e-9  # of logs: rounding
 _LARGEST_STATISTIC = 300.0  # −log10 of the smallest p-value that a float can hold
 
 
@@ -195,7 +196,6 @@ def score_null(per_window_reference: Sequence[ForecastScores], interval: float) 
     rate = _rate(misses.sum(), n.sum())
     with np.errstate(divide="ignore"):
         losses = np.log([w.pinball for w in used])
-    losses = losses[np.isfinite(losses)]
     bins = np.array([w.pit for w in used], np.float64).reshape(-1, PIT_BINS)
     # each window against the others, as a new window will be against all of them
     chi_squares = [_pit_chi_square(own, _shares(bins.sum(axis=0) - own)) for own in bins]
@@ -294,7 +294,7 @@ def _pinball(window: ForecastScores, null: ScoreNull) -> ScoreResult:
             None,
             None,
             None,
-            "not tested: forecasts are exact, or the loss of every window is equal",
+            "not tested: forecasts are exact, or lose the same in every window",
         )
     deviation *= math.sqrt(max(1.0, null.window_rows / window.scored))
     p_value = _predictive_tail(math.log(window.pinball), mean, deviation, null.windows)
@@ -361,7 +361,8 @@ def _rate(misses: float, rows: float) -> float:
 
 
 def _mean_and_deviation(values: Floats) -> tuple[float, float]:
-    if len(values) < 2:
+    """Mean and standard deviation; zeros where there is no spread to measure others against."""
+    if len(values) == 0 or not np.isfinite(values).all() or np.ptp(values) < _NO_SPREAD:
         return 0.0, 0.0
     return float(values.mean()), float(values.std(ddof=1))
 

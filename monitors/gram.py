@@ -1,6 +1,7 @@
 """The mergeable profile of a set of rows: one Gram matrix and a few counts.
 
-Profiles add: profiling shards and adding them equals profiling the whole, in any order and on any machine.
+Profiles add: profiling shards and adding them equals profiling the whole, in any order and on any
+machine.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ class Profile:
     """Sums over a set of rows."""
 
     gram: FloatArray  #: shape (p + 1, p + 1), of [1, φ(x)]; its first entry is the number of rows
-    counts: NDArray[
-        np.int64
-    ]  #: shape (features, 2): missing values, values unseen in the reference
+    counts: NDArray[np.int64]  #: shape (features, 2): missing values, values new to the reference
 
     @property
     def rows(self) -> int:

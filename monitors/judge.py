@@ -26,7 +26,8 @@ def judge(
 
     Parameters
     ----------
-    stream : the stream file as it is now; its alarm budget and monitors count, not those at the time of `fit`.
+    stream : the stream file as it is now; its alarm budget and monitors count, not those at the
+        time of `fit`.
     """
     level = level_per_test(stream, len(baseline.references))
     about: dict[str, Any] = {

@@ -12,7 +12,7 @@ from monitors.summary import TableSummary, merge
 
 @dataclass(frozen=True, slots=True)
 class WindowPart:
-    """The mergeable profile of some rows of a window: Gram matrix, column summaries, forecast scores."""
+    """The mergeable profile of some rows: Gram matrix, column summaries, forecast scores."""
 
     profile: Profile
     summary: TableSummary

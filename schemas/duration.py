@@ -18,7 +18,10 @@ def parse_duration(text: str) -> float:
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None or float(found[1]) == 0:
-        message = f"{text!r} is not a duration: write a positive number and a unit, such as 30s, 15m, 1h, 7d or 2w"
+        message = (
+            f"{text!r} is not a duration: write a positive number and a unit, "
+            f"such as 30s, 15m, 1h, 7d or 2w"
+        )
         raise ValueError(message)
     return float(found[1]) * _SECONDS[found[2]]
 

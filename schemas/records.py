@@ -117,7 +117,7 @@ FINDING = _schema(
     ],
 )
 
-#: One row per (stream, key, target, valid time): the calibrated quantiles and, once known, the outcome.
+#: One row per (stream, key, target, valid time): calibrated quantiles and, once known, the outcome.
 FORECAST = _schema(
     "forecast",
     [
@@ -145,16 +145,14 @@ REJECT = _schema(
         pa.field("stream", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("row", pa.int64()),  # position in the file, counting from 0, where it is known
-        pa.field(
-            "reason", pa.string(), nullable=False
-        ),  # a short code such as `type`, `range`, `ragged`
+        pa.field("reason", pa.string(), nullable=False),  # a code such as `type`, `range`, `ragged`
         pa.field("column", pa.string()),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("raw", pa.string(), nullable=False),  # the row as JSON, or the raw line
     ],
 )
 
-#: One row per (window, column): what the rows of a window look like, and the input of the expectations.
+#: One row per (window, column): what a window's rows look like, and the input of the expectations.
 SUMMARY = _schema(
     "summary",
     [
@@ -171,9 +169,7 @@ SUMMARY = _schema(
         pa.field("max", pa.float64()),
         pa.field("mean", pa.float64()),
         pa.field("std", pa.float64()),
-        pa.field(
-            "new_values", pa.int64()
-        ),  # category columns: rows with a value the reference never had
+        pa.field("new_values", pa.int64()),  # categories: rows with a value the reference never had
     ],
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from schemas.duration import parse_duration
+from schemas.errors import did_you_mean
 
 STREAM_FILE_VERSION = 1
 
@@ -29,7 +30,7 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(\S+)(\s+windows?)?")
+_ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+windows?|(\S.*))")
 
 
 def _duration(text: str) -> str:
@@ -242,17 +243,20 @@ class Alarms(_Part):
             When the text cannot be read, or a time is given for windows that are counted in rows.
         """
         found = _ALARM_BUDGET.fullmatch(self.false.strip())
-        if found is None or float(found[1]) == 0:
+        if found is None or float(found[1]) == 0 or (found[2] and float(found[2]) == 0):
             message = (
                 f"{self.false!r} is not an alarm budget: write '1 per 30d' or '1 per 500 windows'"
             )
             raise ValueError(message)
         count = float(found[1])
-        if found[3]:
+        if found[2]:
             return min(0.5, count / float(found[2]))
-        seconds = parse_duration(found[2])
+        seconds = parse_duration(found[3])
         if every_seconds is None:
-            message = f"windows counted in rows need a budget such as '1 per 500 windows', not {self.false!r}"
+            message = (
+                f"windows counted in rows need a budget such as '1 per 500 windows', "
+                f"not {self.false!r}"
+            )
             raise ValueError(message)
         return min(0.5, count * every_seconds / seconds)
 
@@ -288,7 +292,10 @@ class Stream(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.time is None and self.window.length is not None:
-            message = "windows by time need `time:` with the event-time column; or give `window: {rows: N}`"
+            message = (
+                "windows by time need `time:` with the event-time column; "
+                "or give `window: {rows: N}`"
+            )
             raise ValueError(message)
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
@@ -302,12 +309,16 @@ class Stream(_Part):
                 f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
             )
             raise ValueError(message)
+        self.alarms.per_window(self.window.every_seconds)
+        return self
+
+    @model_validator(mode="after")
+    def _forecasts_fit(self) -> Self:
         for forecast in self.forecasts:
             for name in (forecast.target, *(forecast.features or ())):
                 if name not in self.columns:
-                    from schemas.errors import did_you_mean
-
-                    message = f"forecast names {name!r}, which is not among `columns`{did_you_mean(name, self.columns)}"
+                    near = did_you_mean(name, self.columns)
+                    message = f"forecast names {name!r}, which is not among `columns`{near}"
                     raise ValueError(message)
             if self.columns[forecast.target].type not in ("number", "integer"):
                 message = f"forecast target {forecast.target!r} must be a number"
@@ -318,7 +329,6 @@ class Stream(_Part):
         if len({f.target for f in self.forecasts}) < len(self.forecasts):
             message = "each target may be forecast once"
             raise ValueError(message)
-        self.alarms.per_window(self.window.every_seconds)
         return self
 
     def with_role(self, *roles: ColumnRole) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads stream files; every error names the file, the line, the key and the nearest valid spelling."""
+"""Reads stream files; every error names the file, line, key and the nearest valid spelling."""
 
 from __future__ import annotations
 

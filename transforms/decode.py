@@ -219,8 +219,7 @@ def _parquet(file: BinaryIO, names: list[str], rows: int) -> Iterator[pa.Table]:
 
     parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER)
     for batch in parquet.iter_batches(batch_size=rows, columns=names, use_threads=False):
-        # `columns` also takes prefixes of dotted names, so it may have read more than was wanted
-        yield pa.Table.from_batches([batch]).select(names)
+        yield pa.Table.from_batches([batch])
 
 
 def _open_arrow(
@@ -273,10 +272,10 @@ class _Utf8(io.RawIOBase):
 
 def _csv_names(file: BinaryIO, source: Source) -> list[str]:
     try:  # opening guesses the types of a whole block, for nothing here
-        return list(_open_csv(file, source, None, [], CSV_BLOCK >> 6).schema.names)
+        return list(_open_csv(file, source, None, [], 64 << 10).schema.names)
     except pa.ArrowInvalid:  # perhaps a row is longer than that
         file.seek(0)
-        return list(_open_csv(file, source, None, []).schema.names)
+        return list(_open_csv(file, source, None, [], CSV_BLOCK).schema.names)
 
 
 def _open_csv(
@@ -284,7 +283,7 @@ def _open_csv(
     source: Source,
     names: list[str] | None,
     ragged: list[Reject],
-    block: int = CSV_BLOCK,
+    block: int,
 ) -> pa.RecordBatchReader:
     from pyarrow import csv
 
@@ -314,7 +313,7 @@ def _open_csv(
 def _csv(file: BinaryIO, source: Source, names: list[str]) -> Iterator[_Part]:
     ragged: list[Reject] = []  # filled while a block is parsed, which may be ahead of its batch
     first = 0
-    for batch in _open_csv(file, source, names, ragged):
+    for batch in _open_csv(file, source, names, ragged, CSV_BLOCK):
         bad = np.array([reject.row for reject in ragged], dtype=np.int64)
         around = np.arange(first, first + batch.num_rows + len(bad))
         positions = np.setdiff1d(around, bad, assume_unique=True)[: batch.num_rows]

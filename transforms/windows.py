@@ -24,14 +24,14 @@ def time_spans(times: pa.ChunkedArray, seconds: float) -> NDArray[np.int64]:
     times : timestamp[us, UTC], without nulls.
     seconds : length of a span.
     """
-    micros = times.cast(pa.int64()).to_numpy()
-    return np.floor_divide(micros, round(seconds * 1e6)).astype(np.int64)
+    micros: NDArray[np.int64] = times.cast(pa.int64()).to_numpy()
+    return micros // round(seconds * 1e6)
 
 
 def row_spans(table: pa.Table, first_row: int, rows: int) -> NDArray[np.int64]:
-    """Number the spans of a row count; `first_row` is the position in the source of the file's first."""
-    positions = table[ROW].to_numpy() + first_row
-    return np.floor_divide(positions, rows).astype(np.int64)
+    """Number the spans of a row count; `first_row` is the source's position of the file's first."""
+    positions: NDArray[np.int64] = table[ROW].to_numpy() + first_row
+    return positions // rows
 
 
 def split(

@@ -1,13 +1,15 @@
 """The block conditional likelihood ratio of every feature, in closed form from three Gram matrices.
 
-With Σ the covariance of the basis columns, Ω = (Σ + λI)⁻¹ and Ω_JJ the diagonal block of feature j's
-columns, −log|Ω_JJ| is the log of the generalised variance of φ(x_j) given all other columns, so that
+With Σ the covariance of the basis columns, Ω = (Σ + λI)⁻¹ and Ω_JJ the diagonal block of feature
+j's columns, −log|Ω_JJ| is the log of the generalised variance of φ(x_j) given all other columns, so
+that
 
     LR_j = n (−log|Ω_JJ|)_pooled − n_p (−log|Ω_JJ|)_reference − n_q (−log|Ω_JJ|)_window
 
-is the Gaussian likelihood ratio of "φ(x_j) given the rest has one regression in both sets" against "two".
-With one column per feature and λ = 0 it is the classical test of equal regressions, asymptotically χ² with
-d + 1 degrees of freedom (Anderson, An Introduction to Multivariate Statistical Analysis, §10).
+is the Gaussian likelihood ratio of "φ(x_j) given the rest has one regression in both sets" against
+"two". With one column per feature and λ = 0 it is the classical test of equal regressions,
+asymptotically χ² with d + 1 degrees of freedom (Anderson, An Introduction to Multivariate
+Statistical Analysis, §10).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Detection and localisation: name the feature with the strongest evidence, set it aside, test again.
+"""Detection and localisation: name the feature with the strongest evidence, set it aside, repeat.
 
-When x_j alone is replaced, the conditionals of its neighbours change too, because they were conditioned on a
-good x_j. So only the strongest feature is named, its columns are marginalised out of all Gram matrices, and
-the remaining features are tested without it, against a null of their own. The first name costs a false alarm
-with probability `level`; each further name is given at a fifth of it, so that a right name is followed by a
-wrong one with probability at most `level` / 5 per step.
+When x_j alone is replaced, the conditionals of its neighbours change too, because they were
+conditioned on a good x_j. So only the strongest feature is named, its columns are marginalised out
+of all Gram matrices, and the remaining features are tested without it, against a null of their own.
+The first name costs a false alarm with probability `level`; each further name is given at a fifth
+of it, so that a right name is followed by a wrong one with probability at most `level` / 5 a step.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def locate(
     Parameters
     ----------
     groups : basis columns per feature.
-    rates : per feature the laws of missing and of unseen values; None where nothing was ever counted.
+    rates : per feature the laws of missing and of unseen values; None where there were none.
     null_without : gives the null of the likelihood ratios with some features set aside.
     level : probability of any name when nothing changed.
     ignore_below : smallest effect that is an alarm.

@@ -2,20 +2,23 @@
 
 Two looks at the reference, both from its block Gram matrices alone (no row is touched):
 
-- *scattered*: a pseudo-window of k blocks drawn without replacement, against the remaining blocks. Many
-  draws give the shape of each LR_j and how the features move together. If the blocks are exchangeable this
-  is a permutation test.
-- *contiguous*: the reference's own windows (k blocks in a row), each against the rest. They carry the serial
-  dependence and the change of regime that scattered blocks average out. There are few of them, so they only
-  stretch the scattered law: its mean per feature, its relative spread over all features.
+- *scattered*: a pseudo-window of k blocks drawn without replacement, against the remaining blocks.
+  Many draws give the shape of each LR_j and how the features move together. If the blocks are
+  exchangeable this is a permutation test.
+- *contiguous*: the reference's own windows (k blocks in a row), each against the rest. They carry
+  the serial dependence and the change of regime that scattered blocks average out. There are few of
+  them, so they only stretch the scattered law: its mean per feature, its relative spread over all
+  features.
 
-Each LR_j is then Gamma with the moments so found (a scaled χ², Satterthwaite 1946), which gives p-values
-beyond the number of draws. The p-value that holds for all features together comes from the scattered draws'
-smallest p-value, extrapolated as that of `m` independent tests (Šidák) below one draw in a hundred.
+Each LR_j is then Gamma with the moments so found (a scaled χ², Satterthwaite 1946), which gives
+p-values beyond the number of draws. The p-value that holds for all features together comes from the
+scattered draws' smallest p-value, extrapolated as that of `m` independent tests (Šidák) below one
+draw in a hundred.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +31,10 @@ from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import likelihood_ratio
 
 DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
-LEAST_SPREAD = 1.0 / np.log(10.0)  # P(−log₁₀ p > e) = 10^−e: the Gumbel scale of exact p-values
-POOLED_WEIGHT = 8.0  # windows that the pooled spread of all features is worth beside a feature's own
+LEAST_SPREAD = 1.0 / math.log(10.0)  # P(−log₁₀ p > e) = 10^−e: the Gumbel scale of exact p-values
+POOLED_WEIGHT = 8.0  # windows that the pooled spread is worth beside a feature's own
 _BATCH_BYTES = 64 << 20
-_LOG10 = float(np.log(10.0))
+_LOG10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +62,20 @@ class Null:
         return np.nan_to_num(self.shape * self.scale)
 
     def threshold(self, level: float) -> float:
-        """Return the evidence that any feature exceeds with probability `level` when nothing changed.
+        """Return the evidence that any feature exceeds with probability `level` under the null.
 
         The scattered draws and the reference's own windows each give one; the stricter holds.
         """
         location, spread = self.tail
-        own = location - spread * np.log(-np.log1p(-level))
+        own = location - spread * math.log(-math.log1p(-level))
         draws = len(self.largest)
         exceeding = level * (draws + 1)
-        if exceeding >= 5:  # noqa: PLR2004 (fewer draws in the tail say less than the extrapolation)
+        if exceeding >= 5:  # fewer draws in the tail say less than the extrapolation
             return max(own, float(self.largest[draws - int(exceeding)]))
         anchor = max(0.02, 10.0 / (draws + 1))
-        single = 10.0 ** -self.largest[draws - int(anchor * (draws + 1))]
-        tests = np.log1p(-anchor) / np.log1p(-min(single, anchor))
-        return max(own, float(-np.log10(-np.expm1(np.log1p(-level) / max(tests, 1.0)))))
+        single = 10.0 ** -float(self.largest[draws - int(anchor * (draws + 1))])
+        tests = math.log1p(-anchor) / math.log1p(-min(single, anchor))
+        return max(own, -math.log10(-math.expm1(math.log1p(-level) / max(tests, 1.0))))
 
     def to_json(self) -> dict[str, Any]:
         """Return the law as JSON-serialisable data."""
@@ -110,9 +113,10 @@ def fit_null(
     Parameters
     ----------
     blocks : FloatArray, shape (R, p + 1, p + 1)
-        Gram matrices of the reference's blocks; for a comparison of two tables, of both tables' blocks.
+        Gram matrices of the reference's blocks; for a comparison of two tables, of both tables'.
     size : blocks per window, less than R.
-    windows : block indices of the contiguous windows of that size; none when blocks are exchangeable.
+    windows : block indices of the contiguous windows of that size; none where blocks are
+        exchangeable.
     """
     ratios = _scattered(blocks, groups, size, rng, draws)
     mean, deviation = ratios.mean(axis=0), ratios.std(axis=0, ddof=1)
@@ -139,7 +143,9 @@ def fit_null(
 
 def _largest(ratios: FloatArray, shape: FloatArray, scale: FloatArray) -> FloatArray:
     """Return the largest evidence over features of each draw."""
-    return Null(0.0, shape, scale, np.empty(0), (0.0, 1.0)).evidence(ratios).max(axis=1, initial=0.0)
+    law = Null(0.0, shape, scale, np.empty(0), (0.0, 1.0))
+    largest: FloatArray = law.evidence(ratios).max(axis=1, initial=0.0)
+    return largest
 
 
 def _gumbel(largest: FloatArray) -> tuple[float, float]:
@@ -184,4 +190,5 @@ def log_gamma_sf(x: FloatArray, shape: FloatArray, scale: FloatArray) -> FloatAr
     y = np.maximum(np.asarray(x, dtype=np.float64) / scale, 1e-300)
     tail = gammaincc(shape, y)
     far = (shape - 1.0) * np.log(y) - y - gammaln(shape)
-    return np.where(tail > 1e-280, np.log(np.maximum(tail, 1e-280)), far)
+    log: FloatArray = np.where(tail > 1e-280, np.log(np.maximum(tail, 1e-280)), far)
+    return log

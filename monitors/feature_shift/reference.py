@@ -1,4 +1,4 @@
-"""The reference as the feature-shift monitor keeps it: block profiles, and the null of its own windows."""
+"""The reference of the feature-shift monitor: block profiles, and the null of its own windows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Reference:
         return float(np.median(self.grams[:, 0, 0])) * self.per_window
 
     def windows(self, size: int) -> list[NDArray[np.intp]]:
-        """Return every run of `size` blocks that touch, with at least half the rows of a nominal run."""
+        """Return every run of `size` touching blocks with at least half a nominal run's rows."""
         enough = 0.5 * self.window_rows * size / self.per_window
         runs = np.arange(len(self.numbers) - size + 1)[:, None] + np.arange(size)
         together = self.numbers[runs[:, -1]] - self.numbers[runs[:, 0]] == size - 1
@@ -143,7 +143,7 @@ def interpolate(nulls: tuple[Null, ...], rows: float) -> Null:
     mean = np.exp(
         (1 - share) * np.log(low.shape * low.scale) + share * np.log(high.shape * high.scale)
     )
-    near = low if share < 0.5 else high  # noqa: PLR2004 (the nearer of two)
+    near = low if share < 0.5 else high
     return Null(float(rows), shape, mean / shape, near.largest, near.tail)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipelines.report.forecasts import Series
 from pipelines.report.timeline import COLUMNS, Bounds, Timeline
-from pipelines.report.words import chance, count, key_label, listed, number
+from pipelines.report.words import NBSP, NONE, chance, count, key_label, listed, number
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
@@ -108,7 +108,11 @@ def _alarm(
     effects = []
     for item in series:
         if item.key == key:
-            raised = [r["monitor"] for r in rows if r["subject"] == item.target]
+            raised = [
+                row["monitor"]
+                for row in ranked
+                if row["subject"] == item.target and row["monitor"] != "feature_shift"
+            ]
             says = "alarm: " + listed(raised) if raised else "no alarm"
             effects.append((item.target, item.effect(place), says))
     return Alarm(
@@ -132,7 +136,6 @@ def _named(row: Mapping[str, Any], run: Run) -> Named:
     finding = finding_of(row)
     ratio = row["ratio"]
     times = f", {ratio:.2g} times it" if ratio is not None and ratio < 100 else ""
-    unit = " conditional standard deviations" if finding.monitor == "feature_shift" else ""
     return Named(
         finding=finding,
         monitor=MONITORS.get(finding.monitor, finding.monitor),
@@ -140,9 +143,22 @@ def _named(row: Mapping[str, Any], run: Run) -> Named:
         evidence=f"{number(finding.statistic)} against a threshold of "
         f"{number(finding.threshold)}{times}",
         chance=chance(finding.p_value),
-        effect=number(finding.effect) + (unit if finding.effect is not None else ""),
+        effect=_effect(finding),
         command=f"tidegauge explain {row['id']} --run {shlex.quote(str(run.folder))}",
     )
+
+
+def _effect(finding: Finding) -> str:
+    """Return an effect in the words of its monitor."""
+    if finding.effect is None:
+        return NONE
+    if finding.monitor == "feature_shift":
+        return f"{number(finding.effect)} conditional standard deviations"
+    if finding.monitor == "coverage":
+        return f"{100 * finding.effect:+.1f} points of coverage".replace("-", "−")
+    if finding.monitor == "pinball":
+        return f"{100 * finding.effect:+.0f}{NBSP}% of loss".replace("-", "−")
+    return number(finding.effect)
 
 
 def clause(subject: str, explanation: str) -> str:

@@ -72,12 +72,12 @@ def forecast_plots(
 
 
 def _summary(item: Series) -> str:
-    known = item.scored.sum()
-    text = f"{count(len(item.frame), 'forecast')}, {count(int(known), 'outcome')} known."
-    if not known:
+    known = item.known
+    text = f"{count(len(item.frame), 'forecast')}, {count(len(known), 'outcome')} known."
+    if known.is_empty():
         return text + " Coverage and loss need outcomes, so there is nothing to score yet."
-    covered = float(np.nansum(item.coverage * item.scored) / known)
-    loss = float(np.nansum(item.pinball * item.scored) / known)
+    covered = known.select(pl.col("outcome").is_between("lower", "upper").mean()).item()
+    loss = known.select(pl.col("loss").mean()).item()
     unit = f" {item.unit}" if item.unit else ""
     return (
         f"{text} {percent(covered)} of them lie inside the calibrated {percent(item.nominal, 0)} "
@@ -244,7 +244,7 @@ def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]
 
 
 def _pinball(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]) -> Plot:
-    mean = float(np.nansum(item.pinball * item.scored) / item.scored.sum())
+    mean = item.known.select(pl.col("loss").mean()).item()
     worst = int(np.nanargmax(item.pinball))
     most = number(item.pinball[worst])
 

@@ -39,6 +39,11 @@ class Series:
         """Whether `x` is a time; a position in the source otherwise."""
         return isinstance(self.frame.schema["x"], pl.Datetime)
 
+    @property
+    def known(self) -> pl.DataFrame:
+        """Return the forecasts whose outcome is known."""
+        return self.frame.filter(pl.col("outcome").is_not_null())
+
     def effect(self, place: int) -> str:
         """Say what the forecasts did in one window, against all other windows."""
         known = int(self.scored[place])

@@ -80,7 +80,7 @@ def heat_map(
     if stride > 1:
         caption += f" Each column is the strongest of {stride} windows."
     if left_out:
-        caption += f" The {count(left_out, 'quietest row')} not shown."
+        caption += f" Left out: the {count(left_out, 'quietest row')}."
     label = (
         f"Heat map of evidence{f' for {of}' if of else ''}: {count(len(grid.labels), 'row')} by "
         f"{count(len(windows), 'window')}; "

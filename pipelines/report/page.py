@@ -32,7 +32,6 @@ from pipelines.report.words import (
     key_label,
     moment,
     number,
-    p_value,
     percent,
     span,
     window_label,
@@ -60,8 +59,6 @@ class FindingRow:
     ratio: float | None
     evidence: str
     threshold: str
-    p_value: str
-    p_sort: float | None
     effect: str
     effect_sort: float | None
     rows: int
@@ -233,8 +230,6 @@ def _finding_row(row: dict[str, Any], places: dict[Any, int]) -> FindingRow:
         ratio=row["ratio"],
         evidence=number(row["statistic"]),
         threshold=number(row["threshold"]),
-        p_value=p_value(row["p_value"]),
-        p_sort=row["p_value"],
         effect=number(row["effect"]),
         effect_sort=row["effect"],
         rows=row["rows"],

@@ -41,15 +41,6 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}{NBSP}%".replace("-", "−")
 
 
-def p_value(p: float | None) -> str:
-    """Return a p-value for a table."""
-    if p is None:
-        return NONE
-    if p < 1e-300:
-        return f"<{NBSP}10⁻³⁰⁰"
-    return power(p) if p < 1e-3 else f"{p:.3f}"
-
-
 def chance(p: float | None) -> str:
     """Return a p-value as odds, such as ``1 in 5 million``."""
     if p is None:

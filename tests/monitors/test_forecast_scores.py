@@ -86,7 +86,7 @@ def test_json_round_trips_are_exact(rng: np.random.Generator) -> None:
 def test_false_alarms_stay_at_their_level_under_serial_dependence(phi: float) -> None:
     """On weekly windows of an hourly AR(1), each test's false alarms are at most its level."""
     rng = np.random.default_rng(7)
-    repeats, tested = 110, 12
+    repeats, tested = 80, 12
     p_values: dict[Monitor, list[float]] = {monitor: [] for monitor in MONITORS}
     for _ in range(repeats):
         windows = weeks(rng, phi, 26 + tested)

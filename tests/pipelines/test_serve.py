@@ -120,9 +120,12 @@ def test_address_that_is_none_is_an_output_error(folder: Path, listen: str) -> N
 
 def test_interrupt_ends_the_server_quietly(folder: Path) -> None:
     """Ctrl-C leaves no traceback and exit code 0."""
-    script = (
-        "import sys, pathlib, pipelines.serve as s; s.serve(pathlib.Path(sys.argv[1]), sys.argv[2])"
-    )
+    script = """if True:
+        import pathlib, signal, sys
+        from pipelines.serve import serve
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+        serve(pathlib.Path(sys.argv[1]), sys.argv[2])
+    """
     with subprocess.Popen(
         [sys.executable, "-c", script, str(folder), f"127.0.0.1:{free_port()}"],
         stderr=subprocess.PIPE,

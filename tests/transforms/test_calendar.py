@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from schemas.stream import CalendarTerm
 from transforms.calendar import calendar_names, calendar_terms
 
-TERMS = ("hour_of_day", "day_of_week", "day_of_year")
+TERMS: tuple[CalendarTerm, ...] = ("hour_of_day", "day_of_week", "day_of_year")
 
 
 def test_names_match_columns() -> None:

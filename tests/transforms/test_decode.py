@@ -177,10 +177,11 @@ def test_parquet_column_is_not_its_dotted_neighbour() -> None:
     assert rows_of(parts(data, "t.parquet", ["a.b"])) == [{"a.b": 2, ROW: 0}]
 
 
-def test_ragged_csv_rows_are_rejected_with_text_and_position() -> None:
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_ragged_csv_rows_are_rejected_with_text_and_position(rows: int) -> None:
     """Ragged rows are rejects that hold their text; the good rows keep their positions."""
     data = b'a,b\n1,2\n3\n"x\ny",5\n\n6,7,8\n9,10\n11\n'
-    decoded = parts(data, "t.csv")
+    decoded = parts(data, "t.csv", rows=rows)
     assert rows_of(decoded) == [
         {"a": "1", "b": "2", ROW: 0},
         {"a": "x\ny", "b": "5", ROW: 2},
@@ -244,7 +245,7 @@ def test_csv_in_another_encoding_is_a_source_error(text: str) -> None:
 def test_character_cut_by_a_block_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A block may end within a character."""
     monkeypatch.setattr(decode, "CSV_BLOCK", 17)
-    assert [row["a"] for row in rows_of(parts("a\n".encode() + "éé\n".encode() * 20, "t.csv"))] == [
+    assert [row["a"] for row in rows_of(parts(("a\n" + "éé\n" * 20).encode(), "t.csv"))] == [
         "éé"
     ] * 20
 

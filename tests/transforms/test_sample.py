@@ -121,6 +121,18 @@ def test_unlike_values_have_unlike_hashes(one: pa.Array, other: pa.Array) -> Non
     assert len(hashes) == 2
 
 
+def test_equal_values_have_equal_hashes() -> None:
+    """Zero has no sign, and a value is the same in any chunk."""
+    zero, negative = (RowSample.empty(9).add(pa.table({"x": [0.0, x]})) for x in (0.0, -0.0))
+    assert zero.hashed["__hash"].equals(negative.hashed["__hash"])
+    texts = pa.chunked_array([["a", "b"], [], ["b", None, "c"]])
+    chunked, whole = (
+        RowSample.empty(9).add(pa.table({"x": column, "i": range(5)}))
+        for column in (texts, texts.combine_chunks())
+    )
+    assert chunked == whole
+
+
 def test_hashes_do_not_change_between_versions() -> None:
     """Samples kept in a baseline stay comparable: the hash of a row is fixed for good."""
     table = pa.table({"f": [1.5, None], "s": ["é", None], "b": [True, None]})

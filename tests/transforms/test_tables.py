@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,14 +131,18 @@ def test_path_that_cannot_be_read_is_an_error_with_a_hint(
         read_table(str(tmp_path / name) if name else str(tmp_path))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_is_an_error(tmp_path: Path) -> None:
+def test_file_that_cannot_be_opened_is_an_error(
+    table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that may not be read is the user's to open."""
-    path = tmp_path / "x.csv"
-    path.write_text("a\n1\n")
-    path.chmod(0)
-    with pytest.raises(SourceError, match="cannot be opened"):
-        read_table(str(path))
+    write(table, tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SourceError, match=r"x\.parquet: cannot be opened: Permission denied"):
+        read_table(str(tmp_path / "x.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The columns a forecaster reads: the stream's features and the calendar terms of the event time."""
+"""The columns a forecaster reads: the stream's features and the calendar terms of its times."""
 
 from __future__ import annotations
 

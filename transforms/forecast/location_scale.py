@@ -80,7 +80,9 @@ def cross_fit_location_scale(
 
     Residual quantiles come from out-of-fold residuals, which carry the model's own error and so
     do not under-cover as in-sample ones do (CRUDE, Zelikman et al., arXiv 2005.12496); those
-    applied to a fold leave that fold out.
+    applied to a fold leave that fold out. (The models behind them had seen the fold, so its
+    outcomes still touch its forecasts through these few pooled numbers; strict independence would
+    take K(K − 1)/2 fits.)
     """
     centre, unit = _standard(y)
     scaled = (y - centre) / unit

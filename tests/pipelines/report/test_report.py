@@ -385,7 +385,7 @@ def test_browser_opens_the_page_without_a_complaint(html: str, tmp_path: Path) -
     )
     assert "CONSOLE" not in done.stderr
     assert "<title>nyc-weather: 1 alarm" in done.stdout
-    assert done.stdout.count("<button") == 11
+    assert done.stdout.count("<button") == 10
     subjects = re.findall(
         r'<tr[^>]*>.*?<th scope="row">([^<]*)</th>', done.stdout.split('id="all"')[1]
     )

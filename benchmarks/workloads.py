@@ -1,0 +1,270 @@
+"""The pieces of work that are measured, each in a process of its own.
+
+``python -m benchmarks.workloads NAME ARGUMENT ...`` prepares (imports, whatever is stored beforehand), then
+measures the work itself and prints its cost as one line of JSON. Peak memory is that above the prepared process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from monitors.encoder import Encoder
+    from monitors.feature_shift.reference import Reference
+    from monitors.gram import Profile
+    from schemas.stream import Stream
+
+COLUMNS = 50
+BATCH_ROWS = 65_536
+WINDOWS = 10  # of the stored reference
+
+#: prepares, and returns the work
+Workload: TypeAlias = Callable[..., Callable[[], object]]
+
+
+def make_table(path: str, rows: str, columns: str, seed: str) -> Callable[[], object]:
+    """Write correlated columns of several shapes: five factors, a third of them skewed or heavy-tailed."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    names = [f"x{j:02d}" for j in range(int(columns))]
+    loadings = np.random.default_rng(0).normal(size=(5, len(names))) / np.sqrt(5)
+    rng = np.random.default_rng(int(seed))
+
+    def batches() -> Iterator[pa.Table]:
+        for start in range(0, int(rows), BATCH_ROWS):
+            size = min(BATCH_ROWS, int(rows) - start)
+            values = rng.normal(size=(size, 5)) @ loadings + 0.7 * rng.normal(size=(size, len(names)))
+            values[:, 1::6] = np.exp(values[:, 1::6])
+            values[:, 4::6] = np.sinh(1.5 * values[:, 4::6])
+            yield pa.table(dict(zip(names, values.T.copy(), strict=True)))
+
+    def write() -> None:
+        parts = batches()
+        if path.endswith(".csv"):
+            pyarrow.csv.write_csv(pa.concat_tables(parts), path)
+            return
+        first = next(parts)
+        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
+            writer.write_table(first)
+            for part in parts:
+                writer.write_table(part)
+
+    return write
+
+
+def means_and_deviations(path: str) -> Callable[[], object]:
+    """Let Polars scan the table for what is least worth knowing of it."""
+    import polars as pl
+    import polars.selectors as cs
+
+    return lambda: (
+        pl.scan_parquet(path)
+        .select(cs.float().mean().name.suffix(" mean"), cs.float().std().name.suffix(" std"))
+        .collect(engine="streaming")
+    )
+
+
+def ks_of_tables(reference: str, current: str) -> Callable[[], object]:
+    """Read two tables and run SciPy's two-sample KS test column by column."""
+    import pyarrow.parquet as pq
+    from scipy.stats import ks_2samp
+
+    def work() -> object:
+        before, now = pq.read_table(reference), pq.read_table(current)
+        return [
+            ks_2samp(before[name].to_numpy(), now[name].to_numpy()) for name in before.column_names
+        ]
+
+    return work
+
+
+def profile_file(path: str) -> Callable[[], object]:
+    """Profile a table against a stored encoder, batch by batch, without Beam."""
+    stream, encoder = _stored(path)
+    return lambda: _profile_file(stream, encoder)
+
+
+def profile_with_beam(path: str) -> Callable[[], object]:
+    """Do the same in a Beam graph on the local runner."""
+    import apache_beam as beam
+    import pyarrow as pa
+
+    from monitors.beam import MergeParts
+    from monitors.gram import profile
+    from pipelines.runners import run_graph
+    from pipelines.sinks import WriteParts
+    from transforms.beam import ReadBatches
+
+    stream, encoder = _stored(path)
+    out = Path(path).with_suffix(".beam")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            (pipeline | ReadBatches([path], stream.source, stream))["batches"]
+            | beam.Map(lambda batch: profile(encoder, batch.table))
+            | beam.CombineGlobally(MergeParts()).without_defaults()
+            | beam.Map(lambda whole: pa.table({"gram": [whole.gram.ravel()]}))
+            | WriteParts(out)
+        )
+
+    return lambda: run_graph(build)
+
+
+def test_window(reference: str, current: str) -> Callable[[], object]:
+    """Profile a window that is in memory and test it against a stored reference."""
+    import pyarrow.parquet as pq
+
+    from monitors.gram import profile
+
+    stored = _aside(_stored_reference, reference)
+    window = pq.read_table(current)
+    return lambda: stored.test(
+        profile(stored.encoder, window), level=0.01, ignore_below=0.1, seed=0
+    )
+
+
+def _stored_reference(path: str) -> Reference:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from monitors.feature_shift.reference import blocks_per_window, reference_from_blocks
+    from monitors.gram import profile_blocks
+
+    _, encoder = _stored(path)
+    rows = pq.read_table(path)
+    per_window = blocks_per_window(WINDOWS)
+    numbers = np.arange(rows.num_rows) * WINDOWS * per_window // rows.num_rows
+    blocks = profile_blocks(encoder, rows, numbers)
+    return reference_from_blocks(encoder, blocks, per_window).fit_nulls(seed=0)
+
+
+def ks_in_memory(reference: str, current: str) -> Callable[[], object]:
+    """Run SciPy's KS test column by column on two tables in memory."""
+    import pyarrow.parquet as pq
+    from scipy.stats import ks_2samp
+
+    before, now = pq.read_table(reference), pq.read_table(current)
+    return lambda: [
+        ks_2samp(before[name].to_numpy(), now[name].to_numpy()) for name in before.column_names
+    ]
+
+
+def check_in_memory(reference: str, current: str) -> Callable[[], object]:
+    """Compare two tables that are in memory, as `tidegauge check` does once it has read them."""
+    import pyarrow.parquet as pq
+
+    from monitors.check import check
+
+    before, now = pq.read_table(reference), pq.read_table(current)
+    return lambda: check(before, now, _columns(before.column_names))
+
+
+def _columns(names: Sequence[str]) -> dict[str, Any]:
+    from schemas.stream import Column
+
+    return {name: Column(type="number") for name in names}
+
+
+def _stored(path: str) -> tuple[Stream, Encoder]:
+    """Return what a pipeline would load: the stream, and the encoder fitted on the table's first rows."""
+    import pyarrow.parquet as pq
+
+    from monitors.encoder import fit_encoder
+    from schemas.stream import Source, Stream, Window
+
+    sample = next(pq.ParquetFile(path).iter_batches(BATCH_ROWS))
+    names = sample.schema.names
+    stream = Stream(
+        tidegauge=1,
+        name="benchmark",
+        source=Source(path=path),
+        reference=Source(path=path),
+        columns=_columns(names),
+        window=Window(rows=BATCH_ROWS),
+        alarms={"false": "1 per 500 windows"},
+    )
+    import pyarrow as pa
+
+    rows = pa.Table.from_batches([sample])
+    return stream, fit_encoder(rows, stream.columns, features=names, window_rows=len(sample))
+
+
+def _profile_file(stream: Stream, encoder: Encoder) -> Profile:
+    import functools
+    import operator
+
+    from monitors.gram import profile
+    from transforms.contract import check_rows
+    from transforms.decode import read_batches
+
+    path = stream.source.path
+    with Path(path).open("rb") as file:
+        parts = (
+            check_rows(decoded.batch, stream.columns, None, (), stream.name)
+            for decoded in read_batches(file, path, stream.source, list(stream.columns), "benchmark")
+        )
+        return functools.reduce(
+            operator.add, (profile(encoder, checked.batch.table) for checked in parts)
+        )
+
+
+WORKLOADS: dict[str, Workload] = {
+    made.__name__: made
+    for made in (
+        make_table,
+        means_and_deviations,
+        ks_of_tables,
+        profile_file,
+        profile_with_beam,
+        test_window,
+        ks_in_memory,
+        check_in_memory,
+    )
+}
+
+
+def _aside(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function in another process, so that its memory is not ours."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _memory(what: str) -> float:
+    """Return VmRSS (resident now) or VmHWM (its peak) of this process, in MB; the peak where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1e-6
+    line = next(line for line in status.read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) * 1.024e-3
+
+
+def _forget_peak() -> None:
+    """Let the peak start from what is resident now (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    work = WORKLOADS[sys.argv[1]](*sys.argv[2:])
+    _forget_peak()
+    memory, wall, cpu = _memory("VmRSS"), time.perf_counter(), time.process_time()
+    work()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = _memory("VmHWM") - memory
+    print(json.dumps({"cpu": cpu, "wall": wall, "peak": peak, "output": ""}))
