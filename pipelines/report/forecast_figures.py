@@ -13,7 +13,7 @@ from pipelines.report.figure import Plot, colour, draw
 from pipelines.report.findings import Alarm
 from pipelines.report.forecasts import FloatArray, Series
 from pipelines.report.timeline import Timeline
-from pipelines.report.words import count, key_label, listed, number, percent, shorten, span, tick
+from pipelines.report.words import count, key_label, number, percent, shorten, span, tick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,12 +89,11 @@ def _fans(name: str, item: Series, alarms: Sequence[Alarm]) -> Iterator[Plot]:
     places = [alarm.place for alarm in alarms]
     strongest = sorted(alarms, key=lambda alarm: -alarm.strength)[:MOST_ALARMED]
     for alarm in sorted(strongest, key=lambda alarm: alarm.place):
-        first, last = int(item.first[alarm.place]), int(item.last[alarm.place])
-        if last > first:
-            # half a window of context on each side
-            context = (last - first) // 2
-            start = max(0, first - context)
-            part = item.frame.slice(start, last + context - start)
+        if item.last[alarm.place] > item.first[alarm.place]:
+            start, end = (edge[alarm.place] for edge in item.edges)
+            half = (end - start) // 2  # a window's, of context on each side
+            first, last = np.searchsorted(item.frame["x"].to_numpy(), [start - half, end + half])
+            part = item.frame.slice(int(first), int(last - first))
             lead = f"Around the alarm of {alarm.when} ({shorten(alarm.title, 60)})"
             yield _fan(f"{name}-{alarm.place}", item, part, places, lead)
     part = item.frame.tail(LATEST)
@@ -156,26 +155,18 @@ def _paint_fan(
     for place in shown:
         ends: Any = (max(item.edges[0][place], x[0]), min(item.edges[1][place], x[-1]))
         axes.axvspan(*ends, facecolor=colour("shade"), linewidth=0, zorder=0)
-    axes.fill_between(x, *_bounds(frame, "lower", "upper"), facecolor=colour("band"), linewidth=0)
-    if frame["q25"].null_count() == 0 and frame["q75"].null_count() == 0:
-        bounds = _bounds(frame, "q25", "q75")
-        axes.fill_between(x, *bounds, facecolor=colour("band-inner"), linewidth=0)
-    if frame["median"].null_count() < len(frame):
-        axes.plot(x, frame["median"].to_numpy(), color=colour("line"))
-    known = frame.join(outside.select("x"), on="x", how="anti", maintain_order="left").drop_nulls(
-        "outcome"
-    )
-    axes.plot(
-        known["x"].to_numpy(), known["outcome"].to_numpy(), ".", color=colour("ink"), ms=3.4, mew=0
-    )
-    axes.plot(
-        outside["x"].to_numpy(),
-        outside["outcome"].to_numpy(),
-        "^",
-        color=colour("alarm"),
-        ms=5,
-        mew=0,
-    )
+    line = _with_gaps(frame)
+    at: Any = line["x"].to_numpy()
+    axes.fill_between(at, *_bounds(line, "lower", "upper"), facecolor=colour("band"), linewidth=0)
+    if frame["q25"].count() and frame["q75"].count():
+        bounds = _bounds(line, "q25", "q75")
+        axes.fill_between(at, *bounds, facecolor=colour("band-inner"), linewidth=0)
+    if frame["median"].count():
+        axes.plot(at, line["median"].to_numpy(), color=colour("line"))
+    inside = frame.filter(pl.col("outcome").is_between("lower", "upper"))
+    for part, marker, role, size in ((inside, ".", "ink", 3.4), (outside, "^", "alarm", 5)):
+        dots: Any = part["x"].to_numpy(), part["outcome"].to_numpy()
+        axes.plot(*dots, marker, color=colour(role), ms=size, mew=0, clip_on=False)
     if len(x) > 1:
         axes.set_xlim(x[0], x[-1])
     if item.in_time:
@@ -184,6 +175,16 @@ def _paint_fan(
         axes.set_xlabel("position in the source (rows)")
     axes.grid(axis="y")
     axes.set_ylabel(_with_unit(item.target, item))
+
+
+def _with_gaps(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put an empty row where forecasts are missing, so that no line is drawn across."""
+    step: Any = frame["x"].diff().median()
+    if not step:
+        return frame
+    gaps = frame.filter(pl.col("x").diff().shift(-1) > 3 * step).select(pl.col("x") + step)
+    same_type = gaps.with_columns(pl.col("x").cast(frame.schema["x"]))
+    return pl.concat([frame, same_type], how="diagonal").sort("x")
 
 
 def _bounds(frame: pl.DataFrame, lower: str, upper: str) -> tuple[Any, Any]:
@@ -225,16 +226,14 @@ def _coverage(name: str, item: Series, windows: Timeline, alarmed: Sequence[int]
         axes.set_ylim(top=min(102.0, axes.get_ylim()[1]))
         axes.set_ylabel(f"inside the interval ({percent(1, 0)[-1]})")
 
-    off = [p for p in range(len(windows)) if not lower[p] <= item.coverage[p] <= upper[p]]
-    off = [place for place in off if item.scored[place]]
+    scored = item.scored > 0
+    off = scored & ((item.coverage < lower) | (item.coverage > upper))
+    least = int(np.nanargmin(item.coverage))
     caption = (
         f"Coverage of the interval by window. Dashed: the {percent(item.nominal, 0)} asked for; "
-        "band: where 95 of 100 windows would lie if outcomes were independent. "
-        + (
-            f"Outside it: {listed([windows.label(p) for p in off], 3)}."
-            if off
-            else "No window is outside it."
-        )
+        "band: where 95 of 100 windows would lie if outcomes were independent; "
+        f"{off.sum():,} of {scored.sum():,} lie outside it. Lowest: "
+        f"{percent(item.coverage[least])} in {windows.label(least)}."
     )
     label = (
         f"Coverage of {item.target} by window, between {percent(float(np.nanmin(item.coverage)))} "

@@ -1,0 +1,81 @@
+"""Looks up the normal scores of numbers in a quantile table.
+
+A binary search among a thousand knots mispredicts a branch at every other step. So the table is
+redrawn once over equal cells, one line per cell, and the cell of a value is then arithmetic. Where
+the cells do not resolve the mass (laws with very heavy tails), the search stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+CELLS = 4096  # 64 KB of lines, which stay in the cache of one core
+COARSE = 0.01  # σ of the scores: root mean square error beyond which cells do not resolve a table
+_MARGIN = 1e-6  # of a cell: the end knots lie inside the cells whatever the rounding
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Cell i holds the x with i ≤ t < i + 1, t = (x − origin)·rate; its line is level + slope·t."""
+
+    origin: float
+    rate: float
+    level: _Floats  #: shape (CELLS + 2,): the first lies below the knots, the last above them
+    slope: _Floats
+
+    def __call__(self, values: _Floats) -> _Floats:
+        with np.errstate(invalid="ignore", over="ignore"):
+            t = (values - self.origin) * self.rate
+            np.clip(t, 0.0, CELLS + 1.0, out=t)
+            cell = t.astype(np.intp)  # NaN has any, and comes out as NaN
+        t *= self.slope.take(cell, mode="clip")
+        t += self.level.take(cell, mode="clip")
+        return t
+
+
+class QuantileTable:
+    """The piecewise linear score of a number; ±`beyond` outside the knots.
+
+    Parameters
+    ----------
+    knots : FloatArray, shape (k,), k ≥ 2, increasing
+    scores : FloatArray, shape (k,), not decreasing, within ±`beyond`
+    """
+
+    def __init__(self, knots: _Floats, scores: _Floats, beyond: float) -> None:
+        self.knots, self.scores, self.beyond = knots, scores, beyond
+        cells = _draw(knots, scores, beyond)
+        error = np.average((cells(knots) - scores) ** 2, weights=np.gradient(ndtr(scores)))
+        self.cells = cells if error <= COARSE**2 else None
+
+    def __call__(self, values: _Floats) -> _Floats:
+        """Return the scores of values, shape (n,); NaN of NaN."""
+        if self.cells is not None:
+            return self.cells(values)
+        scores = np.interp(values, self.knots, self.scores, left=-self.beyond, right=self.beyond)
+        return np.asarray(scores, dtype=np.float64)
+
+
+def _draw(knots: _Floats, scores: _Floats, beyond: float) -> _Cells:
+    """Cover the knots between the last score of −`beyond` and the first of `beyond` with cells."""
+    first = max(int(np.searchsorted(scores, -beyond, side="right")) - 1, 0)
+    last = min(int(np.searchsorted(scores, beyond)), len(knots) - 1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        width = (knots[last] - knots[first]) / (CELLS - 2 * _MARGIN)
+        origin = knots[first] - (1 + _MARGIN) * width
+        edges = np.interp(origin + width * np.arange(1, CELLS + 2), knots, scores)
+        rate = 1.0 / width
+    slope = np.diff(edges)
+    level = edges[:-1] - slope * np.arange(1, CELLS + 1)
+    return _Cells(
+        origin=float(origin),
+        rate=float(rate),
+        level=np.concatenate([[-beyond], level, [beyond]]),
+        slope=np.concatenate([[0.0], slope, [0.0]]),
+    )
