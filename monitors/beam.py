@@ -14,7 +14,6 @@ import pyarrow as pa
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import (
     FixedWindows,
-    GlobalWindow,
     IntervalWindow,
     SlidingWindows,
     TimestampedValue,
@@ -22,6 +21,7 @@ from apache_beam.transforms.window import (
 from apache_beam.utils.windowed_value import WindowedValue
 
 from monitors.baseline import Baseline, load_baseline
+from monitors.distinct import NO_TIMES, distinct_times
 from monitors.encoder import Encoder
 from monitors.expectations import Validator, suite
 from monitors.forecasting import forecast_rows
@@ -69,7 +69,7 @@ def block_numbers(
     if stream.window.rows is not None:
         rows = max(1, stream.window.rows // per_window)
         return row_spans(batch.table, first_rows[batch.path], rows)
-    assert stream.time is not None  # noqa: S101 (the stream file asks for it where windows have lengths)
+    assert stream.time is not None  # noqa: S101 (windows of a length need it)
     assert stream.window.length_seconds is not None  # noqa: S101
     return time_spans(batch.table[stream.time.column], stream.window.length_seconds / per_window)
 
@@ -85,9 +85,9 @@ class MergeParts(beam.CombineFn):
         """Return the empty sum."""
         return
 
-    def add_input(self, accumulator: Any, element: Any, *_: Any, **__: Any) -> Any:
+    def add_input(self, mutable_accumulator: Any, element: Any, *_: Any, **__: Any) -> Any:
         """Add one part."""
-        return element if accumulator is None else self.merge(accumulator, element)
+        return element if mutable_accumulator is None else self.merge(mutable_accumulator, element)
 
     def merge_accumulators(self, accumulators: Iterable[Any], *_: Any, **__: Any) -> Any:
         """Merge sums."""
@@ -112,9 +112,9 @@ class SummariseRows(beam.DoFn):
 
 
 class ScoreWindows(beam.PTransform):
-    """Score a stream: batches in; findings out, with forecasts, summaries and expectation results beside them.
+    """Score a stream: checked batches in; findings and what led to them out.
 
-    The outputs are Arrow tables: main (schema FINDING), `forecasts`, `summaries`, `expectations`.
+    The outputs are Arrow tables: `findings`, `forecasts`, `summaries`, `expectations`.
     """
 
     def __init__(self, stream: Stream, baseline: Path, first_rows: Mapping[str, int]) -> None:
@@ -172,7 +172,10 @@ class _ProfileRows(beam.DoFn):
                 )
                 yield TaggedOutput(FORECASTS, forecasts)
             part = WindowPart(
-                profile(self.baseline.encoder, rows), summarise(rows, stream.columns, known), scores
+                profile(self.baseline.encoder, rows),
+                summarise(rows, stream.columns, known),
+                scores,
+                NO_TIMES if stream.time is None else distinct_times(rows[stream.time.column]),
             )
             if every is None:
                 yield (key, span), part
@@ -199,7 +202,7 @@ class _Judge(beam.DoFn):
     def process(
         self,
         element: tuple[GroupKey, WindowPart],
-        window: GlobalWindow | IntervalWindow = beam.DoFn.WindowParam,
+        window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
         (key, index), part = element
         start = end = None

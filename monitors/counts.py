@@ -35,7 +35,7 @@ class RateLaw:
         if rows > _MOST_TERMS:  # then it is nearly its beta law: coarser changes nothing
             count, rows = round(count * _MOST_TERMS / rows), _MOST_TERMS
         a, b = self.rate * self.strength, (1.0 - self.rate) * self.strength
-        upper = _log_tail(np.arange(count, rows + 1), rows, a, b)
+        upper = _log_tail(np.arange(count, rows + 1), rows, a, b) if count else 0.0
         if not two_sided:
             return max(0.0, -upper / _LOG10)
         lower = _log_tail(np.arange(count + 1), rows, a, b)

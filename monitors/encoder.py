@@ -3,7 +3,7 @@
 The map is fixed on a sample of the reference, so that Gram matrices of any later rows add up:
 
 - a number becomes its normal score z = Φ⁻¹(F_ref(x)) (mid-ranks for ties, winsorised at ±3) and,
-  with two terms, the Hermite polynomial (z² − 1)/√2, which sees changes of spread and curvature;
+  with two terms, z², which sees changes of spread and curvature;
 - a category becomes indicators of its frequent values, the most frequent left out;
 - calendar terms and columns with the role `condition` explain the others and are never blamed.
 
@@ -17,29 +17,32 @@ order does not matter. Missing and unseen values themselves are counted, and tes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from monitors.imputation import fill_gaps
+from monitors.quantile_table import WINSOR, QuantileTable
 from schemas.errors import ReferenceDataError
-from schemas.stream import CalendarTerm, Column
-from transforms.calendar import calendar_terms
+from schemas.stream import CalendarTerm, Column, ColumnType
+from transforms.calendar import calendar_names, calendar_terms
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-WINSOR = 3.0  # |z| beyond it is one row in 370: more would let single rows rule a covariance
 KNOTS = 1024  # of a quantile table: its error, 1/1024, is below the sampling error of any window
 MIN_SHARE = 0.02  # a rarer category has no Gaussian limit in windows of a few hundred rows
 MAX_INDICATORS = 8
 ROWS_PER_TERM = 15  # rows of a window per basis column before a second term pays its noise
 MAX_FEATURES = 1000  # a Gram matrix of two terms is then 32 MB
-_GIBBS_SWEEPS = 5
+_ROUNDS = 6  # of filling gaps and estimating the precision that fills them
 _RIDGE = 1e-2
 
 
@@ -55,7 +58,7 @@ class Coding:
     indicators: int = 0  #: category: how many of `values`, after the first, have an indicator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Encoder:
     """The fixed map from typed rows to basis columns.
 
@@ -69,9 +72,7 @@ class Encoder:
     terms: int  #: basis terms per numeric feature, 1 or 2
     centre: FloatArray  #: shape (p,)
     scale: FloatArray  #: shape (p,)
-    precision: (
-        FloatArray  #: shape (g, g), of the columns that `_fill` reads: numeric, then the rest
-    )
+    precision: FloatArray  #: shape (g, g), of the columns in `scored`
 
     @property
     def names(self) -> list[str]:
@@ -108,15 +109,81 @@ class Encoder:
             Whether the value is missing, and whether it is one the reference never had (categories,
             and features that are constant in the reference).
         """
-        frame = _frame(table)
-        gibbs, flags = _raw_columns(frame, self.features, self.conditions)
-        extra = _calendar(table, self.time_column, self.calendar)
-        gibbs = np.concatenate([gibbs, extra], axis=1)
-        gibbs = _fill(gibbs, self.precision, _numeric_count(self))
-        phi = _expand(gibbs, self.features, self.conditions, self.terms)
-        phi -= self.centre
-        phi /= self.scale
-        return phi, flags
+        basis, flags = self._write(table)
+        if any(table[name].null_count for name in self._tables):
+            self._fill(basis)
+        return basis.T, flags.transpose(2, 0, 1)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First basis column of each feature, of each condition, and of the calendar."""
+        widths = [_width(coding, self.terms) for coding in (*self.features, *self.conditions)]
+        return [0, *itertools.accumulate(widths)]
+
+    @cached_property
+    def _tables(self) -> dict[str, QuantileTable]:
+        return {
+            coding.name: QuantileTable(np.array(coding.knots), np.array(coding.scores))
+            for coding in (*self.features, *self.conditions)
+            if coding.kind == "numeric"
+        }
+
+    @cached_property
+    def scored(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Basis columns with the scores of numbers, and those with indicators and the calendar."""
+        placed = list(zip((*self.features, *self.conditions), self._starts, strict=False))
+        numbers = [start for coding, start in placed if coding.kind == "numeric"]
+        rest = [at for c, start in placed for at in range(start, start + c.indicators)]
+        calendar = range(self._starts[-1], len(self.centre))
+        return np.array(numbers, dtype=np.intp), np.array([*rest, *calendar], dtype=np.intp)
+
+    def _write(self, table: pa.Table) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return basis columns (p, rows), NaN where a number is missing, and flags."""
+        basis = np.empty((len(self.centre), table.num_rows))
+        flags = np.zeros((len(self.features), 2, table.num_rows), dtype=np.bool_)
+        for j, coding in enumerate((*self.features, *self.conditions)):
+            values, at = table[coding.name], self._starts[j]
+            if coding.kind == "numeric":
+                scores = self._tables[coding.name](values.to_numpy())
+                self._put(basis[at : at + self.terms], at, scores)
+                unseen = None
+            else:
+                codes, unseen = _codes(coding, values)
+                for k in range(coding.indicators):
+                    basis[at + k] = ((codes == k + 1) - self.centre[at + k]) / self.scale[at + k]
+            if j < len(self.features):
+                if values.null_count:
+                    flags[j, 0] = values.is_null().to_numpy()
+                if unseen is not None:
+                    flags[j, 1] = unseen
+        at = self._starts[-1]
+        if at < len(basis):
+            terms = calendar_terms(table[self.time_column], self.calendar)
+            basis[at:] = ((terms - self.centre[at:]) / self.scale[at:]).T
+        return basis, flags
+
+    def _put(self, own: FloatArray, at: int, scores: FloatArray) -> None:
+        """Write the standardised terms of a number's scores, those of basis column `at` first."""
+        np.subtract(scores, self.centre[at], out=own[0])
+        own[0] *= 1.0 / self.scale[at]
+        if self.terms > 1:
+            np.multiply(scores, scores, out=own[1])
+            own[1] -= self.centre[at + 1]
+            own[1] *= 1.0 / self.scale[at + 1]
+
+    def _fill(self, basis: FloatArray) -> None:
+        """Fill the gaps of basis columns in place."""
+        numbers, rest = self.scored
+        gaps = np.isnan(basis[numbers])
+        rows = np.flatnonzero(gaps.any(axis=0))
+        scored = np.concatenate([numbers, rest])
+        scores = basis[np.ix_(scored, rows)].T * self.scale[scored] + self.centre[scored]
+        filled = fill_gaps(scores, self.precision, len(numbers))
+        for j in np.flatnonzero(gaps.any(axis=1)):
+            own, at = gaps[j, rows], numbers[j]
+            terms = np.empty((self.terms, np.count_nonzero(own)))
+            self._put(terms, at, filled[own, j])
+            basis[at : at + self.terms, rows[own]] = terms
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON-serialisable data."""
@@ -172,6 +239,7 @@ def fit_encoder(
     ReferenceDataError
         No or too many features, or a feature without a single value.
     """
+    chosen = (*features, *conditions)
     if not features:
         message = "no feature to watch: give at least one column the role `feature`"
         raise ReferenceDataError(message)
@@ -181,196 +249,85 @@ def fit_encoder(
             f"watch fewer columns (role `ignore` for the rest), or split the table by subject"
         )
         raise ReferenceDataError(message)
-    frame = _frame(sample)
-    codings = {name: _fit_coding(frame[name], columns[name]) for name in (*features, *conditions)}
+    codings = {name: _fit_coding(name, sample[name], columns[name].type) for name in chosen}
     watched = tuple(codings[name] for name in features)
     given = tuple(codings[name] for name in conditions)
     terms = 2 if window_rows >= ROWS_PER_TERM * 2 * len(features) else 1
-    gibbs, _ = _raw_columns(frame, watched, given)
-    gibbs = np.concatenate([gibbs, _calendar(sample, time_column, calendar)], axis=1)
-    numeric = sum(coding.kind == "numeric" for coding in (*watched, *given))
-    precision = _fit_precision(gibbs, numeric)
-    phi = _expand(_fill(gibbs, precision, numeric), watched, given, terms)
-    spread = phi.std(axis=0)
-    return Encoder(
+    waves = calendar_names(calendar) if time_column is not None else []
+    width = sum(_width(coding, terms) for coding in (*watched, *given)) + len(waves)
+    scores = sum(_width(coding, 1) for coding in (*watched, *given)) + len(waves)
+    encoder = Encoder(
         features=watched,
         conditions=given,
-        calendar=tuple(calendar),
+        calendar=tuple(calendar) if waves else (),
         time_column=time_column,
         terms=terms,
-        centre=phi.mean(axis=0),
-        scale=np.where(spread > 1e-9, spread, 1.0),
-        precision=precision,
+        centre=np.zeros(width),
+        scale=np.ones(width),
+        precision=np.eye(scores),
     )
+    phi, _ = encoder.encode(sample)
+    for _ in range(_ROUNDS if any(sample[name].null_count for name in chosen) else 1):
+        scored = phi[:, np.concatenate(encoder.scored)]
+        encoder = replace(encoder, precision=_ridge_inverse(scored))
+        phi, _ = encoder.encode(sample)
+    spread = phi.std(axis=0)
+    return replace(encoder, centre=phi.mean(axis=0), scale=np.where(spread > 1e-9, spread, 1.0))
 
 
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 (for the type checker: a table gives a frame)
-    return frame
+def _ridge_inverse(scored: FloatArray) -> FloatArray:
+    if not scored.shape[1]:
+        return np.empty((0, 0))
+    covariance = np.atleast_2d(np.cov(scored, rowvar=False, bias=True))
+    inverse = np.linalg.inv(covariance + _RIDGE * np.eye(len(covariance)))
+    return np.asarray(inverse, dtype=np.float64)
 
 
-def _fit_coding(values: pl.Series, column: Column) -> Coding:
-    present = values.drop_nulls()
-    if present.is_empty():
+def _fit_coding(name: str, values: pa.ChunkedArray, kind: ColumnType) -> Coding:
+    present = values.drop_null()
+    if not len(present):
         message = (
-            f"column {values.name!r} has no value in the reference; "
+            f"column {name!r} has no value in the reference; "
             f"give it `role: ignore`, or a reference that holds it"
         )
         raise ReferenceDataError(message)
-    if column.type in ("number", "integer"):
+    if kind in ("number", "integer"):
         found, counts = np.unique(present.to_numpy().astype(np.float64), return_counts=True)
         if len(found) == 1:
-            return Coding(values.name, "constant", knots=(float(found[0]),))
+            return Coding(name, "constant", knots=(float(found[0]),))
         ranks = np.cumsum(counts) - 0.5 * counts
         if len(found) > KNOTS:
             pick = np.unique(np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], KNOTS)))
             found, ranks = found[pick], ranks[pick]
         scores = np.clip(ndtri(ranks / counts.sum()), -WINSOR, WINSOR)
-        return Coding(values.name, "numeric", tuple(found.tolist()), tuple(scores.tolist()))
-    shares = (
-        present.cast(pl.String)
-        .value_counts(sort=False, name="n")
-        .sort(["n", values.name], descending=[True, False])
-    )
-    names = shares[values.name].to_list()
-    frequent = int((shares["n"] >= MIN_SHARE * len(values)).sum())
+        return Coding(name, "numeric", tuple(found.tolist()), tuple(scores.tolist()))
+    texts, numbers = pc.value_counts(present.cast(pa.string())).flatten()
+    counted = sorted(zip(numbers.to_pylist(), texts.to_pylist(), strict=True), key=_most_frequent)
+    frequent = sum(number >= MIN_SHARE * len(values) for number, _ in counted)
     return Coding(
-        values.name,
-        "category" if len(names) > 1 else "constant",
-        values=tuple(names),
+        name,
+        "category" if len(counted) > 1 else "constant",
+        values=tuple(text for _, text in counted),
         indicators=max(0, min(frequent - 1, MAX_INDICATORS)),
     )
 
 
+def _most_frequent(counted: tuple[int, str]) -> tuple[int, str]:
+    return -counted[0], counted[1]
+
+
 def _width(coding: Coding, terms: int) -> int:
-    return {"numeric": terms, "category": coding.indicators, "constant": 0}[coding.kind]
+    return terms if coding.kind == "numeric" else coding.indicators
 
 
-def _numeric_count(encoder: Encoder) -> int:
-    return sum(c.kind == "numeric" for c in (*encoder.features, *encoder.conditions))
-
-
-def _raw_columns(
-    frame: pl.DataFrame, features: Sequence[Coding], conditions: Sequence[Coding]
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Return normal scores (NaN where missing) then indicators, and the flags of the features."""
-    scores, indicators = [], []
-    flags = np.zeros((len(frame), len(features), 2), dtype=np.bool_)
-    for j, coding in enumerate((*features, *conditions)):
-        column = frame[coding.name]
-        unseen = None
-        if coding.kind == "numeric" or (coding.kind == "constant" and coding.knots):
-            values = column.cast(pl.Float64).to_numpy()
-            if coding.kind == "numeric":
-                z = np.interp(values, coding.knots, coding.scores, left=-WINSOR, right=WINSOR)
-                scores.append(np.where(np.isnan(values), np.nan, z) if column.null_count() else z)
-            else:
-                unseen = ~np.isnan(values) & (values != coding.knots[0])
-        else:
-            texts = column.cast(pl.String)
-            unseen = (~texts.is_in(coding.values)).fill_null(value=False).to_numpy()
-            indicators += [
-                (texts == value).fill_null(value=False).cast(pl.Float64).to_numpy()
-                for value in coding.values[1 : 1 + coding.indicators]
-            ]
-        if j < len(features):
-            if column.null_count():
-                flags[:, j, 0] = column.is_null().to_numpy()
-            if unseen is not None:
-                flags[:, j, 1] = unseen
-    together = [*scores, *indicators]
-    return (np.stack(together, axis=1) if together else np.empty((len(frame), 0))), flags
-
-
-def _calendar(
-    table: pa.Table, time_column: str | None, terms: Sequence[CalendarTerm]
-) -> FloatArray:
-    if time_column is None or not terms:
-        return np.empty((table.num_rows, 0))
-    return calendar_terms(table[time_column], terms)
-
-
-def _expand(
-    gibbs: FloatArray, features: Sequence[Coding], conditions: Sequence[Coding], terms: int
-) -> FloatArray:
-    """Lay out the filled columns: the terms of each feature, then the conditioning columns."""
-    codings = (*features, *conditions)
-    numeric_at = iter(range(sum(c.kind == "numeric" for c in codings)))
-    indicator_at = iter(range(sum(c.kind == "numeric" for c in codings), gibbs.shape[1]))
-    width = sum(_width(c, terms) for c in codings)
-    calendar = gibbs.shape[1] - sum(_width(c, 1) for c in codings)
-    phi = np.empty((len(gibbs), width + calendar))
-    at = 0
-    for coding in codings:
-        if coding.kind == "numeric":
-            z = gibbs[:, next(numeric_at)]
-            phi[:, at] = z
-            if terms > 1:
-                phi[:, at + 1] = (z * z - 1.0) * np.sqrt(0.5)
-        else:
-            for k in range(coding.indicators if coding.kind == "category" else 0):
-                phi[:, at + k] = gibbs[:, next(indicator_at)]
-        at += _width(coding, terms)
-    if calendar:
-        phi[:, at:] = gibbs[:, -calendar:]
-    return phi
-
-
-def _fit_precision(gibbs: FloatArray, numeric: int) -> FloatArray:
-    """Return the ridge precision of the Gibbs columns, imputing and re-estimating a few times."""
-    filled: FloatArray = np.where(np.isnan(gibbs), 0.0, gibbs)
-    if not filled.shape[1]:
-        return np.empty((0, 0))
-    rounds = 6 if np.isnan(gibbs).any() else 1
-    for _ in range(rounds):
-        covariance = np.atleast_2d(np.cov(filled.T, bias=True))
-        inverse = np.linalg.inv(covariance + _RIDGE * np.eye(len(covariance)))
-        precision = np.asarray(inverse, dtype=np.float64)
-        filled = _fill(gibbs, precision, numeric)
-    return precision
-
-
-def _fill(gibbs: FloatArray, precision: FloatArray, numeric: int) -> FloatArray:
-    """Draw missing scores from N(−Σ_k≠j Ω_jk x_k / Ω_jj, 1/Ω_jj), sweep by sweep."""
-    gaps = np.isnan(gibbs)
-    rows = np.flatnonzero(gaps.any(axis=1))
-    if not len(rows):
-        return gibbs
-    part, gap = np.where(gaps[rows], 0.0, gibbs[rows]), gaps[rows]
-    seeds = _row_hash(part, gap)
-    for sweep in range(_GIBBS_SWEEPS):
-        for j in np.flatnonzero(gap[:, :numeric].any(axis=0)):
-            at = np.flatnonzero(gap[:, j])
-            values, weight = part[at], precision[j, j]
-            mean = values[:, j] - (values @ precision[j]) / weight
-            noise = ndtri(_uniform(seeds[at], sweep * gibbs.shape[1] + int(j)))
-            part[at, j] = np.clip(mean + noise / np.sqrt(weight), -WINSOR, WINSOR)
-    filled = gibbs.copy()
-    filled[rows] = part
-    return filled
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-def _row_hash(values: FloatArray, gaps: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    hashed = np.zeros(len(values), dtype=np.uint64)
-    for j in range(values.shape[1]):
-        column = np.ascontiguousarray(values[:, j] + 0.0)  # + 0.0: −0 and 0 are one value
-        bits = column.view(np.uint64)
-        hashed = _mix(hashed * np.uint64(0x9E3779B97F4A7C15) + bits + gaps[:, j].astype(np.uint64))
-    return hashed
-
-
-def _uniform(seeds: NDArray[np.uint64], draw: int) -> FloatArray:
-    stride = (draw + 1) * 0x9E3779B97F4A7C15 % 2**64  # NumPy warns where a scalar wraps around
-    bits = _mix(seeds + np.uint64(stride))
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+def _codes(coding: Coding, values: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return where in `coding.values` each value is (−1: nowhere), and whether it is unseen."""
+    if coding.knots:
+        unseen = pc.not_equal(values, coding.knots[0]).fill_null(fill_value=False)
+        return np.zeros(len(values), dtype=np.int32), unseen.to_numpy()
+    codes = pc.index_in(values.cast(pa.string()), pa.array(coding.values, pa.string()))
+    unseen = pc.and_not(values.is_valid(), codes.is_valid())
+    return codes.fill_null(-1).to_numpy(), unseen.to_numpy()
 
 
 def _coding_json(coding: Coding) -> dict[str, Any]:

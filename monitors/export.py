@@ -152,7 +152,7 @@ def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
     per_window = stream.alarms.per_window(stream.window.every_seconds)
     yield "false_alarms_allowed", (), per_window * snapshot.windows
     alarms = dict(snapshot.alarms.iter_rows())
-    on = forecast_monitors(stream) if stream.forecasts else []
+    on: list[str] = [*forecast_monitors(stream)] if stream.forecasts else []
     if stream.monitors.feature_shift:
         on = ["feature_shift", *on]
     for monitor in {*on, *snapshot.latest["monitor"]}:  # those that are on start at 0

@@ -6,6 +6,10 @@ machine.
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitors.encoder import Encoder, FloatArray
+
+CHUNK = 16_384  # rows encoded at a time: few enough for the cache, enough to pay a call per column
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,8 @@ class Profile:
 
 def profile(encoder: Encoder, table: pa.Table) -> Profile:
     """Profile a table of typed rows."""
-    phi, flags = encoder.encode(table)
-    return Profile(gram_matrix(phi), flags.sum(axis=0, dtype=np.int64))
+    parts = (_sums(phi, flags) for _, phi, flags in _chunks(encoder, table))
+    return functools.reduce(operator.add, parts)
 
 
 def profile_blocks(
@@ -46,16 +52,32 @@ def profile_blocks(
     Parameters
     ----------
     block : int64 array, shape (rows,)
-        The block of each row; rows keep their order within it.
+        The block of each row.
     """
-    phi, flags = encoder.encode(table)
-    order = np.argsort(block, kind="stable")
-    labels, starts = np.unique(block[order], return_index=True)
-    parts = np.split(order, starts[1:])
-    return {
-        int(label): Profile(gram_matrix(phi[rows]), flags[rows].sum(axis=0, dtype=np.int64))
-        for label, rows in zip(labels, parts, strict=True)
-    }
+    if np.any(block[1:] < block[:-1]):
+        order = np.argsort(block, kind="stable")
+        table, block = table.take(order), block[order]
+    profiles: dict[int, Profile] = {}
+    for start, phi, flags in _chunks(encoder, table):
+        own = block[start : start + len(phi)]
+        starts = np.flatnonzero(np.diff(own, prepend=own[:1] - 1))
+        for low, high in itertools.pairwise([*starts, len(own)]):
+            number, part = int(own[low]), _sums(phi[low:high], flags[low:high])
+            profiles[number] = profiles[number] + part if number in profiles else part
+    return profiles
+
+
+def _chunks(
+    encoder: Encoder, table: pa.Table
+) -> Iterator[tuple[int, FloatArray, NDArray[np.bool_]]]:
+    """Yield the first row, the basis columns and the flags of at least one piece of a table."""
+    for start in range(0, max(1, table.num_rows), CHUNK):
+        yield start, *encoder.encode(table.slice(start, CHUNK))
+
+
+def _sums(phi: FloatArray, flags: NDArray[np.bool_]) -> Profile:
+    counts = [[np.count_nonzero(kind) for kind in feature] for feature in flags.transpose(1, 2, 0)]
+    return Profile(gram_matrix(phi), np.array(counts, dtype=np.int64))
 
 
 def gram_matrix(phi: FloatArray) -> FloatArray:

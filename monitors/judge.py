@@ -16,6 +16,7 @@ from schemas.records import Finding, WindowKey
 from schemas.stream import FeatureShift, Stream
 
 SEED = 20_260_101  # of the bootstrap: the same window gives the same finding, whoever asks
+REPEATED = 1.1  # rows per event time: the estimate of the times has an error of 3 %
 NO_BASELINE = "not tested: the reference has no rows of this key"
 
 
@@ -38,10 +39,25 @@ def judge(
         "window_index": window.index,
         "baseline_id": baseline.id,
     }
+    repeated = _repeated(baseline, part)
     options = stream.monitors.feature_shift
     if options is not False:
-        yield from _feature_shift(baseline, stream, about, part, level, options)
-    yield from _forecasts(baseline, stream, about, part, level)
+        yield from _feature_shift(baseline, stream, about, part, level, options, repeated)
+    yield from _forecasts(baseline, stream, about, part, level, repeated)
+
+
+def _repeated(baseline: Baseline, part: WindowPart) -> str | None:
+    """Say that rows stand in the window more than once; None when they do not.
+
+    Twice the same rows are not twice the evidence. Only a reference with one row a time tells.
+    """
+    rows, times = part.profile.rows, part.times.count
+    if not baseline.span.get("unique_times") or rows <= REPEATED * times:
+        return None
+    return (
+        f"not tested: {rows:,} rows have only about {times:,.0f} different event times, where the "
+        f"reference has one row a time; remove the repeated rows"
+    )
 
 
 def _feature_shift(
@@ -51,6 +67,7 @@ def _feature_shift(
     part: WindowPart,
     level: float,
     options: FeatureShift,
+    repeated: str | None,
 ) -> Iterator[Finding]:
     shared = about | {
         "monitor": "feature_shift",
@@ -58,7 +75,7 @@ def _feature_shift(
         "rows": part.profile.rows,
     }
     reference = baseline.references.get(about["key"])
-    reason = NO_BASELINE if reference is None else reference.too_few(part.profile.rows)
+    reason = NO_BASELINE if reference is None else reference.too_few(part.profile.rows) or repeated
     if reference is None or reason is not None:
         for name in baseline.encoder.names:
             yield _not_tested(shared, name, str(reason))
@@ -92,7 +109,12 @@ def _sentence(
 
 
 def _forecasts(
-    baseline: Baseline, stream: Stream, about: dict[str, Any], part: WindowPart, level: float
+    baseline: Baseline,
+    stream: Stream,
+    about: dict[str, Any],
+    part: WindowPart,
+    level: float,
+    repeated: str | None,
 ) -> Iterator[Finding]:
     for target, scores in part.scores.items():
         results = test_scores(scores, baseline.forecasters[target].null)
@@ -103,8 +125,8 @@ def _forecasts(
                 "method": "reference_windows",
                 "rows": scores.scored,
             }
-            if result.statistic is None:
-                yield _not_tested(shared, target, result.explanation)
+            if result.statistic is None or repeated is not None:
+                yield _not_tested(shared, target, repeated or result.explanation)
                 continue
             threshold = threshold_for(level)
             yield Finding(

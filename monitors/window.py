@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from monitors.distinct import NO_TIMES, DistinctTimes
 from monitors.forecast_scores import ForecastScores
 from monitors.gram import Profile
 from monitors.summary import TableSummary, merge
@@ -17,6 +18,7 @@ class WindowPart:
     profile: Profile
     summary: TableSummary
     scores: Mapping[str, ForecastScores]  #: by target
+    times: DistinctTimes = NO_TIMES  #: none where the stream has no event time
 
     def __add__(self, other: WindowPart) -> WindowPart:
         """Merge two parts."""
@@ -24,4 +26,5 @@ class WindowPart:
             self.profile + other.profile,
             merge(self.summary, other.summary),
             {target: score.merge(other.scores[target]) for target, score in self.scores.items()},
+            self.times + other.times,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from transforms.tables import read_table
-
 from monitors.check import Comparison, check
 from schemas.errors import SourceError, did_you_mean
+from schemas.stream import Column
+from transforms.infer import Inferred, infer_columns
+from transforms.tables import HEAD_ROWS, read_table
 
 
 def check_tables(
@@ -22,12 +23,18 @@ def check_tables(
         When a file cannot be read, or the current table lacks a column of the reference.
     """
     before, rejected_before = read_table(reference)
-    columns, notes = _columns(before, condition_on, reference)
-    now, rejected_now = read_table(current, columns)
-    for name in columns:
-        if name not in now.column_names:
-            message = f"{current}: has no column {name!r}{did_you_mean(name, now.column_names)}"
+    known = infer_columns(before.slice(0, HEAD_ROWS))
+    notes = [f"{name!r} {known.notes[name]}; it is not tested" for name in _left_out(known)]
+    columns = {name: column for name, column in known.columns.items() if column.role != "ignore"}
+    columns |= {name: Column(type="category") for name in known.keys}
+    for name in condition_on:
+        if name not in columns:
+            message = (
+                f"--condition-on {name}: {reference} has no such column to condition on"
+                f"{did_you_mean(name, columns)}; it has {', '.join(map(repr, list(columns)[:20]))}"
+            )
             raise SourceError(message)
+    now, rejected_now = read_table(current, columns=columns)
     result = check(
         before,
         now,
@@ -38,3 +45,8 @@ def check_tables(
     )
     rejected = rejected_before.num_rows + rejected_now.num_rows
     return replace(result, rows=result.rows | {"rejected": rejected}, notes=(*notes, *result.notes))
+
+
+def _left_out(known: Inferred) -> list[str]:
+    ignored = [name for name, column in known.columns.items() if column.role == "ignore"]
+    return [name for name in ([known.time] if known.time else []) + ignored if name in known.notes]

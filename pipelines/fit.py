@@ -1,4 +1,4 @@
-"""`tidegauge fit`: the reference in, a baseline out; two passes over the rows, the fit between them."""
+"""`tidegauge fit`: the reference in, a baseline out; two passes over its rows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from monitors.forecast_scores import ForecastScores, score, score_null
 from monitors.gram import Profile
 from monitors.judge import SEED
 from monitors.summary import TableSummary, merge
+from pipelines.run_folder import RowCounts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, read_parts, staging_folder
 from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
@@ -46,7 +47,7 @@ class FitReport:
     """What `fit` did."""
 
     baseline: Baseline
-    rows: Mapping[str, int]
+    rows: RowCounts
     windows: float
     expectations: Sequence[Mapping[str, Any]]
     notes: Sequence[str]
@@ -108,7 +109,7 @@ def fit(
 
 def _sample(
     stream: Stream, paths: Sequence[str], staging: Path, runner: str, options: Sequence[str]
-) -> tuple[pa.Table, TableSummary, dict[str, int]]:
+) -> tuple[pa.Table, TableSummary, RowCounts]:
     """First pass: a bounded sample, the column summaries, and the row counts."""
     first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
 
@@ -135,8 +136,8 @@ def _sample(
     sample = read_parts(staging / "sample")
     if sample is None:
         message = (
-            f"{stream.reference.path}: none of the {rows['in']:,} rows of the reference can be used "
-            f"({rows['rejected']:,} were rejected); check the types and ranges in the stream file"
+            f"{stream.reference.path}: none of the {rows['in']:,} rows of the reference can be "
+            f"used; check the types and ranges in the stream file"
         )
         raise ReferenceDataError(message)
     summary = read_parts(staging / "summary")
@@ -196,36 +197,40 @@ def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
         keys = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key)))).n_unique()
     if stream.window.rows is not None:
         return rows / stream.window.rows, keys
-    assert stream.time is not None  # noqa: S101 (the stream file asks for it where windows have lengths)
+    assert stream.time is not None  # noqa: S101 (windows of a length need it)
     assert stream.window.length_seconds is not None  # noqa: S101
     spans = time_spans(sample[stream.time.column], stream.window.length_seconds)
     return float(len(np.unique(spans))), keys
 
 
-def _span(stream: Stream, sample: pa.Table, rows: Mapping[str, int]) -> dict[str, Any]:
+def _span(stream: Stream, sample: pa.Table, rows: RowCounts) -> dict[str, Any]:
     start = end = None
+    unique = False
     if stream.time is not None:
         ends = pc.min_max(sample[stream.time.column]).as_py()
         start, end = ends["min"].isoformat(), ends["max"].isoformat()
-    return {"rows": rows["used"], "start": start, "end": end}
+        about = sample.select([*stream.key, stream.time.column])
+        unique = pl.DataFrame(about).n_unique() == sample.num_rows
+    return {"rows": rows["used"], "start": start, "end": end, "unique_times": unique}
 
 
 def _notes(encoder: Encoder, windows: float) -> list[str]:
     notes = [
-        f"column {coding.name!r} has one value in the reference: only a departure from it can be seen"
+        f"column {coding.name!r} has one value in the reference: "
+        f"only a departure from it can be seen"
         for coding in encoder.features
         if coding.kind == "constant"
     ]
     if windows < FEW_WINDOWS:
         notes.append(
-            f"the reference holds {windows:.0f} windows; with fewer than {FEW_WINDOWS} the false-alarm "
-            f"rate rests on little: give a longer reference when you can"
+            f"the reference holds {windows:.0f} windows; with fewer than {FEW_WINDOWS} the "
+            f"false-alarm rate rests on little: give a longer reference when you can"
         )
     return notes
 
 
 def _forecaster(stream: Stream, spec: ForecastSpec, sample: pa.Table) -> Forecaster:
-    """Fit, calibrate and score one forecaster; folds and scores are by window, contiguous in time."""
+    """Fit, calibrate and score one forecaster; folds and scores are by window."""
     windows = _window_of_rows(stream, sample)
     numbers = np.unique(windows, return_inverse=True)[1]
     folds = (numbers * FOLDS // (numbers.max() + 1)).astype(np.int64)

@@ -14,10 +14,10 @@ import polars as pl
 
 from monitors.baseline import check_fits, load_baseline
 from monitors.beam import ScoreWindows
-from monitors.budget import level_per_test
+from pipelines.files import write_text
 from pipelines.run_folder import MANIFEST, RUN_VERSION, Run, open_run
 from pipelines.runners import run_graph
-from pipelines.sinks import WriteParts, staging_folder, write_text
+from pipelines.sinks import WriteParts, staging_folder
 from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
 from schemas.records import RECORDS
 from schemas.stream import Stream
@@ -69,10 +69,9 @@ def run(
         "started": started.isoformat(),
         "finished": datetime.now(tz=UTC).isoformat(),
         "duration_seconds": time.monotonic() - clock,
-        "rows": {**rows, "late": 0},
+        "rows": rows,
         "windows": _windows(out, files),
         "level_per_window": stream.alarms.per_window(stream.window.every_seconds),
-        "level_per_test": level_per_test(stream, len(baseline.references)),
         "reference": dict(baseline.span),
         "files": files,
     }
@@ -82,7 +81,7 @@ def run(
 
 
 def _adopt(staging: Path, out: Path) -> dict[str, list[str]]:
-    """Move the finished parts into the run folder; a part that is there already is the same part."""
+    """Move the finished parts into the run folder; one that is there already is the same."""
     files: dict[str, list[str]] = {}
     for name in RECORDS:
         parts = sorted((staging / name).glob("*.parquet")) if (staging / name).is_dir() else []

@@ -54,6 +54,14 @@ class Manifest(TypedDict):
 _MANIFEST = TypeAdapter(Manifest)
 
 
+def row_sentence(rows: RowCounts) -> str:
+    """Say that every row is accounted for."""
+    return (
+        f"rows: {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected "
+        f"+ {rows['late']:,} late"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One finished run."""

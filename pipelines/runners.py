@@ -1,4 +1,4 @@
-"""Runs a graph on the chosen Beam runner, and gives a user's mistake back as the sentence it was."""
+"""Runs a graph on a Beam runner, and gives a user's mistake back as the sentence it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from schemas import errors
 from schemas.errors import StreamFileError, TidegaugeError, did_you_mean
 
-#: Names of the command line, and Beam's. `local` is pinned: Beam's own default picks another engine online.
+#: Our names and Beam's. `local` is pinned: Beam's own default picks another engine when online.
 RUNNERS = {
     "local": "FnApiRunner",
     "prism": "PrismRunner",

@@ -1,4 +1,4 @@
-"""Writes Arrow tables as Parquet parts: temporary name, fsync, rename; named by content, so a retry adds none."""
+"""Writes Arrow tables as Parquet parts, named by their content: a retry adds none."""
 
 from __future__ import annotations
 
@@ -46,28 +46,6 @@ def write_part(table: pa.Table, folder: Path) -> Path:
     return part
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror or error}"
-        raise OutputError(message) from error
-
-
 def read_parts(folder: Path) -> pa.Table | None:
     """Return the rows of all parts of a folder; None where there is none."""
     parts = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
@@ -76,7 +54,9 @@ def read_parts(folder: Path) -> pa.Table | None:
 
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """Give a private folder inside `folder` for the length of a run; what a killed run left is removed.
+    """Give a private folder inside `folder` for the length of a run.
+
+    What a killed run left is removed.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.run_folder import RowCounts
 from pipelines.sinks import read_parts
 from schemas.errors import SourceError, did_you_mean
 from schemas.records import Tally
@@ -63,7 +64,7 @@ def check_files(paths: Sequence[str], source: Source, stream: Stream) -> None:
 
 
 def first_rows(paths: Sequence[str], source: Source) -> dict[str, int]:
-    """Return the position in the whole source of each file's first row, files in the order of names."""
+    """Return the position in the whole source of each file's first row."""
     positions, at = {}, 0
     for path in paths:
         positions[path] = at
@@ -77,10 +78,10 @@ def tally_table(tally: Tally) -> pa.Table:
     return pa.table({"path": [tally.path], "rows": [tally.rows], "rejected": [tally.rejected]})
 
 
-def row_counts(folder: Path) -> dict[str, int]:
-    """Add up the tallies a graph wrote: rows in, rejected, and left for use."""
+def row_counts(folder: Path) -> RowCounts:
+    """Add up the tallies a graph wrote; nothing is late where the source has an end."""
     tallies = read_parts(folder)
     assert tallies is not None  # noqa: S101 (every file gives one)
     rows = pc.sum(tallies["rows"]).as_py()
     rejected = pc.sum(tallies["rejected"]).as_py()
-    return {"in": rows, "used": rows - rejected, "rejected": rejected}
+    return {"in": rows, "used": rows - rejected, "rejected": rejected, "late": 0}

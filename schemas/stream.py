@@ -300,6 +300,9 @@ class Stream(_Part):
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
             raise ValueError(message)
+        if self.key and self.window.rows is not None:
+            message = "windows counted in rows cannot be split by key; give the window a `length`"
+            raise ValueError(message)
         for name in self.key:
             if name in self.columns:
                 message = f"{name!r} is a key and a column; leave it out of `columns`"

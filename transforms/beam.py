@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -24,8 +25,8 @@ TALLIES = "tallies"
 class ReadBatches(beam.PTransform):
     """Read the files of a source into checked batches.
 
-    The result has three outputs: `batches` (`Batch`: typed columns, bad rows removed), `rejects` (Arrow
-    tables of schema REJECT) and `tallies` (one `Tally` per file).
+    The result has three outputs: `batches` (`Batch`: typed columns, bad rows removed), `rejects`
+    (Arrow tables of schema REJECT) and `tallies` (one `Tally` per file).
     """
 
     def __init__(self, paths: Sequence[str], source: Source, stream: Stream) -> None:
@@ -81,7 +82,7 @@ class WithPositions(beam.DoFn):
         self.first_rows = dict(first_rows)
 
     def process(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the batch with positions in the whole source, or without the column when unknown."""
+        """Yield the batch with positions in the whole source, or without any."""
         table = batch.table
         at = table.schema.get_field_index(ROW)
         if not self.first_rows:
@@ -102,16 +103,17 @@ class SampleRows(beam.CombineFn):
         """Return the empty sample."""
         return RowSample.empty(self.capacity)
 
-    def add_input(self, accumulator: RowSample, element: Batch, *_: Any, **__: Any) -> RowSample:
+    def add_input(
+        self, mutable_accumulator: RowSample, element: Batch, *_: Any, **__: Any
+    ) -> RowSample:
         """Add the rows of one batch."""
-        return accumulator.add(element.table)
+        return mutable_accumulator.add(element.table)
 
-    def merge_accumulators(self, accumulators: Any, *_: Any, **__: Any) -> RowSample:
+    def merge_accumulators(
+        self, accumulators: Iterable[RowSample], *_: Any, **__: Any
+    ) -> RowSample:
         """Merge samples."""
-        first, *rest = accumulators
-        for other in rest:
-            first = first.merge(other)
-        return first
+        return functools.reduce(RowSample.merge, accumulators)
 
     def extract_output(self, accumulator: RowSample, *_: Any, **__: Any) -> RowSample:
         """Return the sample."""

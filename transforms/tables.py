@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,39 +14,37 @@ from schemas.records import Batch
 from schemas.stream import Column, Source
 from transforms.contract import check_rows
 from transforms.decode import Decoded, read_batches
-from transforms.infer import infer_type
+from transforms.infer import infer_columns, infer_type
 from transforms.rejects import ROW, reject_table
 
 HEAD_ROWS = 100_000
 _DELIMITERS = (",", "\t", ";", "|")
 
 
-def read_table(path: str, stream_name: str = "check") -> tuple[pa.Table, pa.Table]:
+def read_table(
+    path: str, stream_name: str = "check", columns: Mapping[str, Column] | None = None
+) -> tuple[pa.Table, pa.Table]:
     """Return the rows of a local file, or of a glob of files in order of name, and the rejects.
 
-    Columns have the types of `transforms.contract.check_rows`, guessed from all their values;
-    columns that no declared type can hold (lists, structs, binary) are left out. Times that carry
-    no zone are taken as UTC. Numbers of typed files are passed on without a copy: one pass per
-    column looks for NaN, and only a column that has some is copied, with nulls in their place.
+    Columns have the types of `transforms.contract.check_rows`: those of `columns`, or guessed from
+    all their values; columns that no declared type can hold (lists, structs, binary) are left out.
+    Times that carry no zone are taken as UTC. Numbers of typed files are passed on without a copy:
+    one pass per column looks for NaN, and only a column that has some is copied, with nulls in
+    their place.
 
     Raises
     ------
     SourceError
-        When there is no such file, or one of them cannot be read.
+        When there is no such file, or one of them cannot be read or lacks one of `columns`.
     """
     files: list[tuple[str, pa.Table]] = []
     rejects: list[pa.Table] = [reject_table([], stream_name, path)]
-    for file, decoded in _each_batch(path, stream_name, 65_536):
+    wanted = None if columns is None else list(columns)
+    for file, decoded in _each_batch(path, stream_name, 65_536, wanted):
         files.append((file, decoded.batch.table))
         rejects.append(decoded.rejects)
     whole = _stacked([table for _, table in files])
-    columns = {
-        name: Column(type=kind, role="ignore")
-        for name in whole.column_names
-        if name != ROW and (kind := infer_type(whole[name])) is not None
-    }
-    if not columns:
-        raise SourceError(f"{path}: no column holds numbers, texts, booleans or times")
+    columns = _guess_types(whole, path) if columns is None else columns
     # one check per file, over the stacked table's columns, since rejects name their file
     tables, first = [], 0
     for file in dict.fromkeys(file for file, _ in files):
@@ -58,6 +57,52 @@ def read_table(path: str, stream_name: str = "check") -> tuple[pa.Table, pa.Tabl
     return pa.concat_tables(tables), pa.concat_tables(rejects)
 
 
+def typed_table(
+    data: Any,  # noqa: ANN401 (whatever speaks Arrow)
+    columns: Mapping[str, Column] | None = None,
+) -> tuple[pa.Table, dict[str, Column]]:
+    """Return a Polars, pandas or Arrow table with the types of the contract, and its columns.
+
+    Parameters
+    ----------
+    data : anything with the Arrow PyCapsule interface.
+    columns : what the columns hold; guessed, with their roles, when left out.
+
+    Raises
+    ------
+    SourceError
+        When a column is missing, or a value is not of its column's type.
+    """
+    table = pa.table(data)
+    known = infer_columns(table).columns if columns is None else dict(columns)
+    for name in known:
+        if name not in table.column_names:
+            raise SourceError(
+                f"the table has no column {name!r}{did_you_mean(name, table.column_names)}"
+            )
+    positions = pa.array(range(table.num_rows), pa.int64())
+    batch = Batch(table.select(list(known)).append_column(ROW, positions), "the table", 0)
+    checked = check_rows(batch, known, None, (), "table")
+    if checked.rejects.num_rows:
+        first = checked.rejects.slice(0, 1).to_pylist()[0]
+        raise SourceError(
+            f"the table: {checked.rejects.num_rows} rows cannot be used; row {first['row']}, "
+            f"column {first['column']!r}: {first['detail']}"
+        )
+    return checked.batch.table.drop_columns([ROW]), known
+
+
+def _guess_types(table: pa.Table, path: str) -> dict[str, Column]:
+    columns = {
+        name: Column(type=kind, role="ignore")
+        for name in table.column_names
+        if name != ROW and (kind := infer_type(table[name])) is not None
+    }
+    if not columns:
+        raise SourceError(f"{path}: no column holds numbers, texts, booleans or times")
+    return columns
+
+
 def read_head(path: str, rows: int = HEAD_ROWS) -> pa.Table:
     """Return about the first rows of a local file or glob of files, as decoded, not typed yet.
 
@@ -67,7 +112,7 @@ def read_head(path: str, rows: int = HEAD_ROWS) -> pa.Table:
         When there is no such file, or it cannot be read.
     """
     tables: list[pa.Table] = []
-    for _, decoded in _each_batch(path, "head", min(rows, 65_536)):
+    for _, decoded in _each_batch(path, "head", min(rows, 65_536), None):
         tables.append(decoded.batch.table.drop_columns([ROW]))
         if sum(table.num_rows for table in tables) >= rows:
             break
@@ -103,12 +148,14 @@ def _files(path: str) -> list[str]:
     return found
 
 
-def _each_batch(path: str, stream_name: str, rows: int) -> Iterator[tuple[str, Decoded]]:
+def _each_batch(
+    path: str, stream_name: str, rows: int, columns: list[str] | None
+) -> Iterator[tuple[str, Decoded]]:
     source = guess_source(path)
     for name in _files(path):
         try:
             with Path(name).open("rb") as file:
-                for decoded in read_batches(file, name, source, None, stream_name, rows):
+                for decoded in read_batches(file, name, source, columns, stream_name, rows):
                     yield name, decoded
         except OSError as error:
             raise SourceError(f"{name}: cannot be opened: {error.strerror}") from error

@@ -70,12 +70,16 @@ def likelihood_ratio(
     -------
     FloatArray, shape (..., features), in nats
     """
-    n_p, n_q = reference[..., 0, 0, None], window[..., 0, 0, None]
     return (
-        (n_p + n_q) * log_dispersion(reference + window, groups)
-        - n_p * log_dispersion(reference, groups)
-        - n_q * log_dispersion(window, groups)
+        deviance(reference + window, groups)
+        - deviance(reference, groups)
+        - deviance(window, groups)
     )
+
+
+def deviance(gram: FloatArray, groups: Sequence[NDArray[np.intp]]) -> FloatArray:
+    """Return −n log|Ω_JJ| of every feature; see `log_dispersion`."""
+    return gram[..., 0, 0, None] * log_dispersion(gram, groups)
 
 
 def without(
@@ -85,6 +89,8 @@ def without(
 
     A removed feature keeps its place with an empty group, whose likelihood ratio is 0.
     """
+    if not removed:
+        return gram, list(groups)
     gone = np.concatenate([np.asarray([], dtype=np.intp), *(groups[j] for j in removed)])
     kept = np.setdiff1d(np.arange(gram.shape[-1] - 1), gone)
     position = np.full(gram.shape[-1] - 1, -1, dtype=np.intp)

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from scipy.special import gammaincc, gammaln
 
 from monitors.encoder import FloatArray
-from monitors.feature_shift.likelihood_ratio import likelihood_ratio
+from monitors.feature_shift.likelihood_ratio import deviance
 
 DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
 LEAST_SPREAD = 1.0 / math.log(10.0)  # P(−log₁₀ p > e) = 10^−e: the Gumbel scale of exact p-values
 POOLED_WEIGHT = 8.0  # windows that the pooled spread is worth beside a feature's own
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 4 << 20  # of Gram matrices at a time: they stay in the cache
 _LOG10 = math.log(10.0)
 
 
@@ -163,6 +163,7 @@ def _scattered(
 ) -> FloatArray:
     count, side = len(blocks), blocks.shape[-1]
     total, flat = blocks.sum(axis=0), blocks.reshape(count, -1)
+    pooled = deviance(total, groups)
     step = max(1, _BATCH_BYTES // (8 * side * side))
     parts = []
     for start in range(0, draws, step):
@@ -170,7 +171,7 @@ def _scattered(
         weights = np.zeros((len(chosen), count))
         np.put_along_axis(weights, chosen, 1.0, axis=1)
         window = (weights @ flat).reshape(-1, side, side)
-        parts.append(likelihood_ratio(total - window, window, groups))
+        parts.append(pooled - deviance(total - window, groups) - deviance(window, groups))
     return np.concatenate(parts)
 
 
@@ -178,8 +179,11 @@ def _contiguous(
     blocks: FloatArray, groups: Sequence[NDArray[np.intp]], windows: Sequence[NDArray[np.intp]]
 ) -> FloatArray:
     total = blocks.sum(axis=0)
+    pooled = deviance(total, groups)
     own = [blocks[window].sum(axis=0) for window in windows]
-    return np.stack([likelihood_ratio(total - window, window, groups) for window in own])
+    return np.stack(
+        [pooled - deviance(total - window, groups) - deviance(window, groups) for window in own]
+    )
 
 
 def log_gamma_sf(x: FloatArray, shape: FloatArray, scale: FloatArray) -> FloatArray:
