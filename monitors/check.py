@@ -17,17 +17,17 @@ import pyarrow as pa
 from monitors.counts import fit_rate
 from monitors.encoder import Encoder, FloatArray, fit_encoder
 from monitors.explain import explain
-from monitors.feature_shift.likelihood_ratio import without
+from monitors.feature_shift.likelihood_ratio import RIDGE, without
 from monitors.feature_shift.locate import Evidence, locate
 from monitors.feature_shift.null import Null, fit_null
-from monitors.gram import Profile, profile_blocks
+from monitors.gram import Profile, gram_matrix, moments, profile_blocks
 from schemas.errors import SourceError
 from schemas.stream import Column, FeatureShift
 
 BLOCKS = 100  # per table, where serial dependence allows
 LEAST_BLOCKS = 8
 LEAST_ROWS = 40
-SAMPLE_ROWS = 65_536  # rows the basis is fixed on
+SAMPLE_ROWS = 16_384  # rows the basis is fixed on: 16 per knot of a quantile table
 _LENGTHS = 5.0  # a block is so many integrated autocorrelation times long
 
 
@@ -222,13 +222,7 @@ def _blocks(
         )
         count = LEAST_BLOCKS
     block = np.arange(table.num_rows, dtype=np.int64) * count // table.num_rows
-    profiles: dict[int, Profile] = {}
-    step = 65_536
-    for start in range(0, table.num_rows, step):
-        part = profile_blocks(encoder, table.slice(start, step), block[start : start + step])
-        for number, profile in part.items():
-            profiles[number] = profiles[number] + profile if number in profiles else profile
-    return [profiles[number] for number in sorted(profiles)]
+    return list(profile_blocks(encoder, table, block).values())
 
 
 def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
@@ -237,9 +231,8 @@ def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
     own = [int(group[0]) for group in encoder.groups if len(group)]
     if not own:
         return 1.0
-    precision = np.linalg.inv(
-        np.cov(phi.T, bias=True).reshape(phi.shape[1], -1) + 1e-2 * np.eye(phi.shape[1])
-    )
+    _, _, covariance = moments(gram_matrix(phi))
+    precision = np.linalg.inv(covariance + RIDGE * np.eye(len(covariance)))
     residuals = (phi @ precision[:, own]) / np.diagonal(precision)[own]
     times = [autocorrelation_time(residuals[:, j]) for j in range(len(own))]
     return _LENGTHS * float(np.quantile(times, 0.9))

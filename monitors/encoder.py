@@ -266,11 +266,10 @@ def fit_encoder(
         scale=np.ones(width),
         precision=np.eye(scores),
     )
-    phi, _ = encoder.encode(sample)
     for _ in range(_ROUNDS if any(sample[name].null_count for name in chosen) else 1):
+        phi, _ = encoder.encode(sample)
         scored = phi[:, np.concatenate(encoder.scored)]
         encoder = replace(encoder, precision=_ridge_inverse(scored))
-        phi, _ = encoder.encode(sample)
     spread = phi.std(axis=0)
     return replace(encoder, centre=phi.mean(axis=0), scale=np.where(spread > 1e-9, spread, 1.0))
 
