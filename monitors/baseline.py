@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Baseline:
     summary: TableSummary
     forecasters: Mapping[str, Forecaster]  #: by target
     span: Mapping[str, Any]  #: rows, start and end of the reference
+    expectations: Sequence[Mapping[str, Any]] = ()  #: what was checked of the reference
     id: str = ""
 
 
@@ -182,6 +183,7 @@ def _write(baseline: Baseline, folder: Path) -> None:
         for key, reference in baseline.references.items()
     }
     _dump(folder / "nulls.json", nulls)
+    _dump(folder / "expectations.json", list(baseline.expectations))
     for number, forecaster in enumerate(baseline.forecasters.values()):
         own = folder / f"forecast-{number}"
         own.mkdir()
@@ -225,6 +227,7 @@ def _read(folder: Path, identity: str) -> Baseline:
         TableSummary.from_json((folder / "summary.json").read_text(encoding="utf-8")),
         forecasters,
         about["span"],
+        _parse(folder / "expectations.json"),
         identity,
     )
 

@@ -76,9 +76,9 @@ class _WithoutPandas(MetaPathFinder):
     """Keeps PyArrow from importing pandas, a third of the time `check` would take, for nothing."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002
-        """Say that there is no pandas."""
+        """Say that there is no pandas: PyArrow and Polars both do without."""
         if fullname == "pandas":
-            raise ImportError(fullname)
+            raise ModuleNotFoundError(fullname)
 
 
 def default_folder(stream_file: Path, kind: str) -> Path:

@@ -30,12 +30,12 @@ from schemas.stream_file import load_stream
 
 AIRPORTS = ("EWR", "JFK", "LGA")
 SENSORS = {
-    "temp": "°F",
-    "dewp": "°F",
-    "humid": "%",
-    "wind_speed": "mph",
-    "pressure": "hPa",
-    "visib": "mi",
+    "temp": "unit: °F",
+    "dewp": "unit: °F",
+    "humid": 'unit: "%"',
+    "wind_speed": "unit: mph, max: 200",  # the table has 1,048 mph once: for the rejects
+    "pressure": "unit: hPa",
+    "visib": "unit: mi",
 }
 WEEK_SECONDS = 7 * 86_400
 BROKEN = "LGA.temp"
@@ -146,17 +146,14 @@ def shuffle_week(watched: pl.DataFrame) -> pl.DataFrame:
 
 def _stream_text(file: Path, parts: dict[str, Path], name: str, out: Path) -> str:
     sensors = [
-        (f"{airport}.{sensor}", unit) for airport in AIRPORTS for sensor, unit in SENSORS.items()
+        (f"{airport}.{sensor}", about) for airport in AIRPORTS for sensor, about in SENSORS.items()
     ]
     others = [sensor for sensor, _ in sensors if not sensor.startswith("LGA")]
     return _STREAM.format(
         file=file,
         source=json.dumps(str(parts[name])),
         reference=json.dumps(str(parts["reference"])),
-        columns="\n".join(
-            f"  {sensor}: {{type: number, unit: {json.dumps(unit, ensure_ascii=False)}}}"
-            for sensor, unit in sensors
-        ),
+        columns="\n".join(f"  {sensor}: {{type: number, {about}}}" for sensor, about in sensors),
         features=", ".join(others),
         textfile=json.dumps(str(out / f"weather-{name}.prom")),
     )

@@ -49,7 +49,6 @@ class FitReport:
     baseline: Baseline
     rows: RowCounts
     windows: float
-    expectations: Sequence[Mapping[str, Any]]
     notes: Sequence[str]
 
 
@@ -101,9 +100,9 @@ def fit(
         say(f"fitting the forecaster of {spec.target}")
         forecasters[spec.target] = _forecaster(stream, spec, sample)
     span = _span(stream, sample, rows)
-    baseline = Baseline(stream, encoder, references, summary, forecasters, span)
+    baseline = Baseline(stream, encoder, references, summary, forecasters, span, results)
     return FitReport(
-        save_baseline(baseline, folder), rows, windows, results, _notes(encoder, windows)
+        save_baseline(baseline, folder), rows, windows, _notes(encoder, windows, results)
     )
 
 
@@ -214,8 +213,13 @@ def _span(stream: Stream, sample: pa.Table, rows: RowCounts) -> dict[str, Any]:
     return {"rows": rows["used"], "start": start, "end": end, "unique_times": unique}
 
 
-def _notes(encoder: Encoder, windows: float) -> list[str]:
+def _notes(encoder: Encoder, windows: float, results: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = [
+        f"{item['expectation']}: {item['detail']}"
+        for item in results
+        if item["result"] != "pass" and item["expectation"] != "constant"
+    ]
+    notes += [
         f"column {coding.name!r} has one value in the reference: "
         f"only a departure from it can be seen"
         for coding in encoder.features
