@@ -1,6 +1,7 @@
 """Measures a command by what the kernel says of its process: CPU, wall time and peak memory.
 
-The parent stays small (standard library only): a process starts with the peak of the one it was forked from.
+The parent stays small (standard library only): a process starts with the peak of the one it was
+forked from.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(__file__).resolve().parent / ".data"
 #: one thread everywhere, so that CPU seconds are work and not threads waiting for each other
-_ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 _PACKAGES = ("numpy", "scipy", "polars", "pyarrow", "apache-beam")
 
 
@@ -48,8 +48,7 @@ def run(command: Sequence[str | Path]) -> Cost:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | _ONE_THREAD
     )
-    assert process.stdout is not None
-    output = process.stdout.read()
+    output = process.stdout.read() if process.stdout else ""
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -72,6 +71,18 @@ def work(name: str, *arguments: str | Path, times: int = 1) -> Cost:
         whole = run([sys.executable, "-m", "benchmarks.workloads", name, *arguments])
         costs.append(Cost(**json.loads(whole.output.splitlines()[-1])))
     return median(costs)
+
+
+def made_table(name: str, rows: int, columns: int, seed: int) -> Path:
+    """Return a made-up table of the data folder, written the first time it is asked for."""
+    path = DATA / name
+    if not path.exists():
+        DATA.mkdir(exist_ok=True)
+        (DATA / ".gitignore").write_text("*\n")
+        draft = path.with_stem("draft")
+        work("make_table", draft, str(rows), str(columns), str(seed))
+        draft.replace(path)
+    return path
 
 
 def machine() -> str:

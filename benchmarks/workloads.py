@@ -1,7 +1,8 @@
 """The pieces of work that are measured, each in a process of its own.
 
-``python -m benchmarks.workloads NAME ARGUMENT ...`` prepares (imports, whatever is stored beforehand), then
-measures the work itself and prints its cost as one line of JSON. Peak memory is that above the prepared process.
+``python -m benchmarks.workloads NAME ARGUMENT ...`` prepares (imports, whatever is stored
+beforehand), then measures the work alone and prints its cost as one line of JSON. Peak memory is
+that above the prepared process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from monitors.gram import Profile
     from schemas.stream import Stream
 
-COLUMNS = 50
 BATCH_ROWS = 65_536
 WINDOWS = 10  # of the stored reference
 
@@ -33,7 +32,7 @@ Workload: TypeAlias = Callable[..., Callable[[], object]]
 
 
 def make_table(path: str, rows: str, columns: str, seed: str) -> Callable[[], object]:
-    """Write correlated columns of several shapes: five factors, a third of them skewed or heavy-tailed."""
+    """Write correlated columns: five factors and noise, a third of them skewed or heavy-tailed."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv
@@ -46,7 +45,9 @@ def make_table(path: str, rows: str, columns: str, seed: str) -> Callable[[], ob
     def batches() -> Iterator[pa.Table]:
         for start in range(0, int(rows), BATCH_ROWS):
             size = min(BATCH_ROWS, int(rows) - start)
-            values = rng.normal(size=(size, 5)) @ loadings + 0.7 * rng.normal(size=(size, len(names)))
+            values = rng.normal(size=(size, 5)) @ loadings + 0.7 * rng.normal(
+                size=(size, len(names))
+            )
             values[:, 1::6] = np.exp(values[:, 1::6])
             values[:, 4::6] = np.sinh(1.5 * values[:, 4::6])
             yield pa.table(dict(zip(names, values.T.copy(), strict=True)))
@@ -100,24 +101,19 @@ def profile_file(path: str) -> Callable[[], object]:
 def profile_with_beam(path: str) -> Callable[[], object]:
     """Do the same in a Beam graph on the local runner."""
     import apache_beam as beam
-    import pyarrow as pa
 
     from monitors.beam import MergeParts
     from monitors.gram import profile
     from pipelines.runners import run_graph
-    from pipelines.sinks import WriteParts
     from transforms.beam import ReadBatches
 
     stream, encoder = _stored(path)
-    out = Path(path).with_suffix(".beam")
 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
             (pipeline | ReadBatches([path], stream.source, stream))["batches"]
             | beam.Map(lambda batch: profile(encoder, batch.table))
             | beam.CombineGlobally(MergeParts()).without_defaults()
-            | beam.Map(lambda whole: pa.table({"gram": [whole.gram.ravel()]}))
-            | WriteParts(out)
         )
 
     return lambda: run_graph(build)
@@ -129,7 +125,7 @@ def test_window(reference: str, current: str) -> Callable[[], object]:
 
     from monitors.gram import profile
 
-    stored = _aside(_stored_reference, reference)
+    stored = _stored_reference(reference)
     window = pq.read_table(current)
     return lambda: stored.test(
         profile(stored.encoder, window), level=0.01, ignore_below=0.1, seed=0
@@ -137,6 +133,15 @@ def test_window(reference: str, current: str) -> Callable[[], object]:
 
 
 def _stored_reference(path: str) -> Reference:
+    """Build the reference in another process, so that its memory is not ours."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_build_reference, path).result()
+
+
+def _build_reference(path: str) -> Reference:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -179,11 +184,12 @@ def _columns(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _stored(path: str) -> tuple[Stream, Encoder]:
-    """Return what a pipeline would load: the stream, and the encoder fitted on the table's first rows."""
+    """Return what a pipeline would load: the stream, and an encoder of the table's first rows."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from monitors.encoder import fit_encoder
-    from schemas.stream import Source, Stream, Window
+    from schemas.stream import Alarms, Source, Stream, Window
 
     sample = next(pq.ParquetFile(path).iter_batches(BATCH_ROWS))
     names = sample.schema.names
@@ -194,10 +200,8 @@ def _stored(path: str) -> tuple[Stream, Encoder]:
         reference=Source(path=path),
         columns=_columns(names),
         window=Window(rows=BATCH_ROWS),
-        alarms={"false": "1 per 500 windows"},
+        alarms=Alarms(false="1 per 500 windows"),
     )
-    import pyarrow as pa
-
     rows = pa.Table.from_batches([sample])
     return stream, fit_encoder(rows, stream.columns, features=names, window_rows=len(sample))
 
@@ -214,7 +218,9 @@ def _profile_file(stream: Stream, encoder: Encoder) -> Profile:
     with Path(path).open("rb") as file:
         parts = (
             check_rows(decoded.batch, stream.columns, None, (), stream.name)
-            for decoded in read_batches(file, path, stream.source, list(stream.columns), "benchmark")
+            for decoded in read_batches(
+                file, path, stream.source, list(stream.columns), "benchmark"
+            )
         )
         return functools.reduce(
             operator.add, (profile(encoder, checked.batch.table) for checked in parts)
@@ -236,17 +242,8 @@ WORKLOADS: dict[str, Workload] = {
 }
 
 
-def _aside(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function in another process, so that its memory is not ours."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def _memory(what: str) -> float:
-    """Return VmRSS (resident now) or VmHWM (its peak) of this process, in MB; the peak where there is no /proc."""
+    """Return VmRSS (resident now) or VmHWM (its peak), in MB; the peak where there is no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1e-6

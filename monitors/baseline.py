@@ -128,7 +128,11 @@ def load_baseline(folder: Path) -> Baseline:
     if _hashes(version) != files or _identity(files) != identity:
         message = f"{version}: a file of the baseline is missing or was changed; fit it again"
         raise BaselineError(message)
-    return _read(version, identity)
+    try:
+        return _read(version, identity)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{version}: the baseline cannot be read ({error}); fit it again"
+        raise BaselineError(message) from error
 
 
 def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:

@@ -3,28 +3,35 @@
 The null is a permutation of blocks of rows between the two tables, so that the false-alarm rate
 holds whatever the law of the rows, as long as stretches longer than a block are exchangeable.
 Blocks are as long as the rows' serial dependence asks.
+
+The method `moments` is the likelihood ratio of Gram matrices; the others are those of the paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from monitors.counts import fit_rate
+from monitors.counts import RateLaw, fit_rate
 from monitors.encoder import Encoder, FloatArray, fit_encoder
 from monitors.explain import explain
+from monitors.feature_shift import paper
 from monitors.feature_shift.likelihood_ratio import RIDGE, without
-from monitors.feature_shift.locate import Evidence, locate
+from monitors.feature_shift.locate import Evidence, locate, name_in_turn
 from monitors.feature_shift.null import Null, fit_null
 from monitors.gram import Profile, gram_matrix, moments, profile_blocks
-from schemas.errors import SourceError
+from schemas.errors import SourceError, StreamFileError, did_you_mean
 from schemas.stream import Column, FeatureShift
 
+METHODS: tuple[str, ...] = ("moments", *paper.DRAWS)
 BLOCKS = 100  # per table, where serial dependence allows
+MOST_BLOCKS = 1000  # of both tables, where the blocks of both are of one size
 LEAST_BLOCKS = 8
 LEAST_ROWS = 40
 SAMPLE_ROWS = 16_384  # rows the basis is fixed on: 16 per knot of a quantile table
@@ -53,6 +60,7 @@ class Comparison:
     rows: dict[str, int]
     false_alarm_rate: float
     notes: tuple[str, ...]
+    method: str = "moments"
 
     @property
     def alarm(self) -> bool:
@@ -68,7 +76,7 @@ class Comparison:
             "findings": [
                 {
                     "monitor": "feature_shift",
-                    "method": "moments",
+                    "method": self.method,
                     "subject": finding.subject,
                     "statistic": finding.statistic,
                     "threshold": finding.threshold,
@@ -83,11 +91,28 @@ class Comparison:
         }
 
 
+def check_method(method: str) -> None:
+    """Refuse a method that `check` does not have.
+
+    Raises
+    ------
+    StreamFileError
+        Naming those that it has, and the nearest.
+    """
+    if method not in METHODS:
+        message = (
+            f"method {method!r}: there is no such method{did_you_mean(method, METHODS)}; "
+            f"choose one of {', '.join(METHODS)}"
+        )
+        raise StreamFileError(message)
+
+
 def check(
     reference: pa.Table,
     current: pa.Table,
     columns: Mapping[str, Column],
     *,
+    method: str = "moments",
     false_alarm_rate: float = 0.05,
     condition_on: Sequence[str] = (),
     seed: int = 0,
@@ -100,6 +125,7 @@ def check(
     reference, current : tables with the columns named in `columns`; nulls allowed; rows in order of
         time, where they have one.
     columns : what each column holds; those with the role `feature` are tested.
+    method : one of `METHODS`.
     false_alarm_rate : probability that any feature is named when nothing changed.
     condition_on : columns that explain the others and are not tested.
     seed : of the permutations.
@@ -107,11 +133,14 @@ def check(
 
     Raises
     ------
+    StreamFileError
+        An unknown method.
     SourceError
         A table with too few rows.
     ReferenceDataError
         No feature, too many, or one without any value.
     """
+    check_method(method)
     for name, table in (("reference", reference), ("current", current)):
         if table.num_rows < LEAST_ROWS:
             message = (
@@ -125,47 +154,75 @@ def check(
         for name, column in columns.items()
         if column.role == "feature" and name not in condition_on
     ]
+    counts = {"reference": reference.num_rows, "current": current.num_rows, "rejected": 0}
+    notes: list[str] = []
+    if method == "knn-ks" and max(reference.num_rows, current.num_rows) > paper.MOST_ROWS:
+        notes.append(f"knn-ks compares {paper.MOST_ROWS:,} rows of a longer table, evenly taken")
+        reference, current = _thin(reference, paper.MOST_ROWS), _thin(current, paper.MOST_ROWS)
+    sizes = reference.num_rows, current.num_rows
     encoder = fit_encoder(
-        _thin(reference),
+        _thin(reference, SAMPLE_ROWS),
         columns,
         features=features,
         conditions=list(condition_on),
-        window_rows=min(reference.num_rows, current.num_rows),
+        window_rows=min(sizes) if method == "moments" else 0,
     )
-    notes: list[str] = []
     length = _dependence_length(encoder, _head(reference))
-    blocks_p = _blocks(encoder, reference, length, notes, "reference")
-    blocks_q = _blocks(encoder, current, length, notes, "current")
+    most_p, most_q = (BLOCKS, BLOCKS) if method == "moments" else _equal_blocks(*sizes)
+    number_p = _number(reference, length, most_p, notes, "reference")
+    number_q = _number(current, length, most_q, notes, "current")
+    blocks_p = list(profile_blocks(encoder, reference, number_p).values())
+    blocks_q = list(profile_blocks(encoder, current, number_q).values())
     whole_p, whole_q = _sum(blocks_p), _sum(blocks_q)
     stack = np.stack([block.gram for block in (*blocks_p, *blocks_q)])
     rng = np.random.default_rng(seed)
+    rates = _rates(blocks_p, whole_p + whole_q)
+    if method == "moments":
 
-    def null_without(removed: tuple[int, ...]) -> Null:
-        grams, groups = without(stack, encoder.groups, removed)
-        return fit_null(grams, groups, len(blocks_q), rng)
+        def null_without(removed: tuple[int, ...]) -> Null:
+            grams, groups = without(stack, encoder.groups, removed)
+            return fit_null(grams, groups, len(blocks_q), rng)
 
-    rows_p = np.asarray([block.rows for block in blocks_p], dtype=np.float64)
-    counts_p = np.stack([block.counts for block in blocks_p])
-    seen = np.any(whole_p.counts + whole_q.counts > 0, axis=1).tolist()
-    found = locate(
-        whole_p,
-        whole_q,
-        encoder.groups,
-        [
-            (fit_rate(counts_p[:, j, 0], rows_p), fit_rate(counts_p[:, j, 1], rows_p))
-            if seen[j]
-            else None
-            for j in range(len(features))
-        ],
-        null_without,
-        level=false_alarm_rate,
-        ignore_below=floor,
-    )
+        found = locate(
+            whole_p,
+            whole_q,
+            encoder.groups,
+            rates,
+            null_without,
+            level=false_alarm_rate,
+            ignore_below=floor,
+        )
+    else:
+        blocks = paper.Blocks(
+            grams=stack,
+            in_window=np.arange(len(stack)) >= len(blocks_p),
+            groups=encoder.groups,
+            numeric=[j for j, coding in enumerate(encoder.features) if coding.kind == "numeric"],
+            rows=lambda: np.concatenate([encoder.encode(t)[0] for t in (reference, current)]),
+            block=np.concatenate([number_p, number_q + len(blocks_p)]),
+        )
+        untested = paper.untested(method, blocks)
+        if untested:
+            names = ", ".join(repr(encoder.names[j]) for j in untested)
+            notes.append(f"{method} tests numbers only; these explain the others: {names}")
+        found = [
+            item
+            for item in name_in_turn(
+                partial(paper.evidence, method, blocks, rng=rng, ignore_below=floor),
+                whole_p,
+                whole_q,
+                rates,
+                level=false_alarm_rate,
+                ignore_below=floor,
+            )
+            if item.alarm or item.feature not in untested
+        ]
     return Comparison(
         tuple(_findings(found, encoder, whole_p, whole_q, columns)),
-        {"reference": reference.num_rows, "current": current.num_rows, "rejected": 0},
+        counts,
         false_alarm_rate,
         tuple(notes),
+        method,
     )
 
 
@@ -199,30 +256,47 @@ def _sum(blocks: Sequence[Profile]) -> Profile:
     return total
 
 
-def _thin(table: pa.Table) -> pa.Table:
-    if table.num_rows <= SAMPLE_ROWS:
+def _thin(table: pa.Table, most: int) -> pa.Table:
+    if table.num_rows <= most:
         return table
-    return table.take(np.linspace(0, table.num_rows - 1, SAMPLE_ROWS).astype(np.int64))
+    return table.take(np.linspace(0, table.num_rows - 1, most).astype(np.int64))
 
 
 def _head(table: pa.Table) -> pa.Table:
     return table.slice(0, 20_000)
 
 
-def _blocks(
-    encoder: Encoder, table: pa.Table, length: float, notes: list[str], name: str
-) -> list[Profile]:
-    count = int(min(BLOCKS, table.num_rows / length))
-    if count < LEAST_BLOCKS:
+def _equal_blocks(reference: int, current: int) -> tuple[int, int]:
+    """Return how many blocks of one size two tables of so many rows make."""
+    size = max(min(reference, current) / BLOCKS, (reference + current) / MOST_BLOCKS)
+    return max(round(reference / size), 1), max(round(current / size), 1)
+
+
+def _number(
+    table: pa.Table, length: float, most: int, notes: list[str], name: str
+) -> NDArray[np.int64]:
+    """Return the block of each row: at most so many blocks, of at least so many rows."""
+    independent = int(table.num_rows / length)
+    if independent < LEAST_BLOCKS:
         notes.append(
             f"the rows of the {name} table depend on each other over about "
-            f"{length / _LENGTHS:.0f} rows: it holds only {count} independent stretches, so the "
-            f"false-alarm rate is not assured; compare longer tables, or condition on what makes "
-            f"them drift (--condition-on)"
+            f"{length / _LENGTHS:.0f} rows: it holds only {independent} independent stretches, so "
+            f"the false-alarm rate is not assured; compare longer tables, or condition on what "
+            f"makes them drift (--condition-on)"
         )
-        count = LEAST_BLOCKS
-    block = np.arange(table.num_rows, dtype=np.int64) * count // table.num_rows
-    return list(profile_blocks(encoder, table, block).values())
+    count = min(most, max(independent, LEAST_BLOCKS))
+    number: NDArray[np.int64] = np.arange(table.num_rows) * count // table.num_rows
+    return number
+
+
+def _rates(reference: Sequence[Profile], whole: Profile) -> list[tuple[RateLaw, RateLaw] | None]:
+    """Return the laws of missing and unseen values; None where neither table has any."""
+    rows = np.asarray([block.rows for block in reference], dtype=np.float64)
+    counts = np.stack([block.counts for block in reference])
+    return [
+        (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows)) if seen else None
+        for j, seen in enumerate(np.any(whole.counts > 0, axis=1))
+    ]
 
 
 def _dependence_length(encoder: Encoder, table: pa.Table) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 from rich.console import Group
 from rich.table import Table
 
 from pipelines.sources import check_files, source_files
 from schemas.errors import StreamFileError
 from schemas.stream import Stream
+from transforms.beam import open_file
 from transforms.contract import check_rows
 from transforms.decode import read_batches
 from transforms.forecast.backtest import BacktestRow, rolling_origin
@@ -75,7 +75,7 @@ def _reference(stream: Stream) -> pa.Table:
         wanted.insert(0, stream.time.column)
     tables = []
     for path in paths:
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             for decoded in read_batches(file, path, stream.reference, wanted, stream.name):
                 checked = check_rows(
                     decoded.batch, stream.columns, stream.time, stream.key, stream.name

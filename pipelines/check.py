@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from monitors.check import Comparison, check
+from monitors.check import Comparison, check, check_method
 from schemas.errors import SourceError, did_you_mean
 from schemas.stream import Column
 from transforms.infer import Inferred, infer_columns
@@ -13,15 +13,24 @@ from transforms.tables import HEAD_ROWS, read_table
 
 
 def check_tables(
-    reference: str, current: str, *, false_alarm_rate: float, condition_on: Sequence[str], seed: int
+    reference: str,
+    current: str,
+    *,
+    method: str,
+    false_alarm_rate: float,
+    condition_on: Sequence[str],
+    seed: int,
 ) -> Comparison:
     """Compare two files (or globs of files); the reference decides the columns and their types.
 
     Raises
     ------
+    StreamFileError
+        When there is no such method.
     SourceError
         When a file cannot be read, or the current table lacks a column of the reference.
     """
+    check_method(method)
     before, rejected_before = read_table(reference)
     known = infer_columns(before.slice(0, HEAD_ROWS))
     notes = [f"{name!r} {known.notes[name]}; it is not tested" for name in _left_out(known)]
@@ -34,11 +43,15 @@ def check_tables(
                 f"{did_you_mean(name, columns)}; it has {', '.join(map(repr, list(columns)[:20]))}"
             )
             raise SourceError(message)
+    if columns.keys() <= set(condition_on):
+        message = "--condition-on: no column is left to test; name fewer of them"
+        raise SourceError(message)
     now, rejected_now = read_table(current, columns=columns)
     result = check(
         before,
         now,
         columns,
+        method=method,
         false_alarm_rate=false_alarm_rate,
         condition_on=condition_on,
         seed=seed,

@@ -48,7 +48,7 @@ BaselineFolder = Annotated[
 ]
 Runner = Annotated[str, typer.Option(help="local, prism, flink, spark or dataflow.")]
 RunnerOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="[-- RUNNER OPTIONS]", help="Passed on to Beam.")
+    list[str] | None, typer.Argument(metavar="-- RUNNER OPTIONS", help="Passed on to Beam.")
 ]
 FailOnAlarm = Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 3 on an alarm.")]
 
@@ -112,7 +112,8 @@ def _not_tested(findings: pl.DataFrame) -> Iterator[str]:
     skipped = findings.filter(status="not_tested").sort("window_start", "window_index")
     windows = skipped.unique(["monitor", "key", "window_start", "window_index"], keep="first")
     for (monitor,), rows in sorted(windows.group_by("monitor", maintain_order=True)):
-        yield f"{monitor}: {rows.height} windows were {rows['explanation'][0]}"
+        count = "1 window was" if rows.height == 1 else f"{rows.height} windows were"
+        yield f"{monitor}: {count} {rows['explanation'][0]}"
 
 
 def _print_comparison(result: Comparison) -> None:
@@ -177,9 +178,10 @@ def validate(stream_file: StreamFile) -> None:
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
-    for name, source in (("reference", stream.reference), ("source", stream.source)):
-        paths = source_files(source)
-        check_files(paths, source, stream)
+    files = {"reference": source_files(stream.reference), "source": source_files(stream.source)}
+    check_files(files["reference"], stream.reference, stream)
+    check_files(files["source"], stream.source, stream)
+    for name, paths in files.items():
         _out.print(Text(f"{name}: {len(paths)} file(s) with all columns of the stream"))
     _out.print(Text(f"{stream_file}: valid"))
 
@@ -198,7 +200,7 @@ def fit(
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
-    check_runner(runner)
+    check_runner(runner, options or [])
     folder = baseline or default_folder(stream_file, "baseline")
     with _progress() as say:
         report = fit_baseline(stream, folder, runner=runner, options=options or [], say=say)
@@ -225,7 +227,7 @@ def run(
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
-    check_runner(runner)
+    check_runner(runner, options or [])
     folder = out or default_folder(stream_file, "run")
     with _progress() as say:
         done = run_stream(
@@ -255,7 +257,7 @@ def run(
 def check(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE")],
     current: Annotated[str, typer.Argument(metavar="CURRENT")],
-    method: Annotated[str, typer.Option(help="moments.")] = "moments",
+    method: Annotated[str, typer.Option(help="moments, fisher, model-ks or knn-ks.")] = "moments",
     false_alarm_rate: Annotated[
         float, typer.Option(help="Per comparison, over all features together.")
     ] = 0.05,
@@ -263,7 +265,7 @@ def check(
         list[str] | None,
         typer.Option(help="A column that explains the others; may be given again."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     fail_on_alarm: FailOnAlarm = False,
 ) -> None:
@@ -271,15 +273,13 @@ def check(
     sys.meta_path.insert(0, _WithoutPandas())
     from pipelines.check import check_tables
 
-    if method != "moments":
-        message = f"--method {method}: there is no such method; this version has: moments"
-        raise StreamFileError(message)
     if not 0 < false_alarm_rate < 1:
         message = f"--false-alarm-rate {false_alarm_rate:g}: give a number between 0 and 1"
         raise StreamFileError(message)
     result = check_tables(
         reference,
         current,
+        method=method,
         false_alarm_rate=false_alarm_rate,
         condition_on=condition_on or [],
         seed=seed,

@@ -19,6 +19,7 @@ from pipelines.run_folder import MANIFEST, RUN_VERSION, Run, open_run
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, staging_folder
 from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
+from schemas.errors import OutputError
 from schemas.records import RECORDS
 from schemas.stream import Stream
 from transforms.beam import REJECTS, TALLIES, ReadBatches
@@ -62,33 +63,37 @@ def run(
         run_graph(build, runner, options)
         rows = row_counts(staging / "tallies")
         files = _adopt(staging, out)
-    manifest: dict[str, Any] = {
-        "version": RUN_VERSION,
-        "stream": stream.model_dump(mode="json"),
-        "baseline_id": baseline.id,
-        "started": started.isoformat(),
-        "finished": datetime.now(tz=UTC).isoformat(),
-        "duration_seconds": time.monotonic() - clock,
-        "rows": rows,
-        "windows": _windows(out, files),
-        "level_per_window": stream.alarms.per_window(stream.window.every_seconds),
-        "reference": dict(baseline.span),
-        "files": files,
-    }
-    write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    _forget(out, files)
+        manifest: dict[str, Any] = {
+            "version": RUN_VERSION,
+            "stream": stream.model_dump(mode="json"),
+            "baseline_id": baseline.id,
+            "started": started.isoformat(),
+            "finished": datetime.now(tz=UTC).isoformat(),
+            "duration_seconds": time.monotonic() - clock,
+            "rows": rows,
+            "windows": _windows(out, files),
+            "level_per_window": stream.alarms.per_window(stream.window.every_seconds),
+            "reference": dict(baseline.span),
+            "files": files,
+        }
+        write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        _forget(out, files)
     return open_run(out)
 
 
 def _adopt(staging: Path, out: Path) -> dict[str, list[str]]:
     """Move the finished parts into the run folder; one that is there already is the same."""
     files: dict[str, list[str]] = {}
-    for name in RECORDS:
-        parts = sorted((staging / name).glob("*.parquet")) if (staging / name).is_dir() else []
-        (out / name).mkdir(exist_ok=True)
-        for part in parts:
-            part.replace(out / name / part.name)
-        files[name] = [f"{name}/{part.name}" for part in parts]
+    try:
+        for name in RECORDS:
+            parts = sorted((staging / name).glob("*.parquet"))
+            (out / name).mkdir(exist_ok=True)
+            for part in parts:
+                part.replace(out / name / part.name)
+            files[name] = [f"{name}/{part.name}" for part in parts]
+    except OSError as error:
+        message = f"{error.filename}: cannot be written: {error.strerror}; move it away"
+        raise OutputError(message) from error
     return files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Callable, Sequence
 
@@ -23,13 +25,13 @@ _STEP = re.compile(r" \[while running '.*'\]$", re.DOTALL)
 _REMOTE = re.compile(r"schemas\.errors\.(\w+): (.*?)(?: \[while running '|\n\n|\Z)", re.DOTALL)
 
 
-def check_runner(name: str) -> None:
-    """Refuse a runner that has no name here.
+def check_runner(name: str, options: Sequence[str]) -> None:
+    """Refuse a runner that has no name here, and options that Beam would pass over in silence.
 
     Raises
     ------
     StreamFileError
-        Naming the runners there are.
+        Naming the runners there are, or the option.
     """
     if name not in RUNNERS:
         message = (
@@ -37,6 +39,21 @@ def check_runner(name: str) -> None:
             f"choose one of {', '.join(RUNNERS)}"
         )
         raise StreamFileError(message)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            given = PipelineOptions(list(options)).get_all_options(
+                drop_default=True, retain_unknown_options=True
+            )
+    except SystemExit as error:
+        reason = said.getvalue().rpartition("error: ")[2].strip()
+        message = f"runner options {' '.join(options)}: {reason}"
+        raise StreamFileError(message) from error
+    known = PipelineOptions([]).get_all_options()
+    for option in given:
+        if name == "local" and option not in known:  # others ask their job server
+            message = f"runner option --{option}: Beam has none{did_you_mean(option, known)}"
+            raise StreamFileError(message)
 
 
 def run_graph(
@@ -47,16 +64,23 @@ def run_graph(
     Raises
     ------
     TidegaugeError
-        When a step met a user's mistake; other failures come as they are.
+        When a step met a user's mistake, or the runner lacks an option or its own program; other
+        failures come as they are.
     """
     try:
-        with beam.Pipeline(
-            runner=RUNNERS[runner], options=PipelineOptions(list(options))
-        ) as pipeline:
+        pipeline = beam.Pipeline(runner=RUNNERS[runner], options=PipelineOptions(list(options)))
+    except ValueError as error:
+        message = f"--runner {runner}: {' '.join(str(error).split())}; give its options after `--`"
+        raise StreamFileError(message) from error
+    try:
+        with pipeline:
             build(pipeline)
     except TidegaugeError as error:
         raise type(error)(_STEP.sub("", str(error))) from error
     except Exception as error:
+        if str(error).startswith("Unable to fetch"):  # the job server, or Prism
+            message = f"--runner {runner}: {error}"
+            raise StreamFileError(message) from error
         found = _REMOTE.search(str(error))
         kind = getattr(errors, found[1], None) if found else None
         if found is None or not (isinstance(kind, type) and issubclass(kind, TidegaugeError)):

@@ -54,15 +54,16 @@ def read_parts(folder: Path) -> pa.Table | None:
 
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """Give a private folder inside `folder` for the length of a run.
+    """Give a private folder inside `folder` for the length of a run, and keep others out.
 
-    What a killed run left is removed.
+    What a killed run left is removed; a run that fails leaves no `folder` that was not there.
 
     Raises
     ------
     OutputError
         When the folder cannot be written, or another run is writing it.
     """
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -82,6 +83,10 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         try:
             staging.mkdir()
             yield staging
+        except BaseException:
+            if new:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 

@@ -15,6 +15,7 @@ from pipelines.sinks import read_parts
 from schemas.errors import SourceError, did_you_mean
 from schemas.records import Tally
 from schemas.stream import Source, Stream
+from transforms.beam import open_file
 from transforms.decode import count_rows, read_schema
 
 
@@ -52,10 +53,11 @@ def check_files(paths: Sequence[str], source: Source, stream: Stream) -> None:
     if stream.time is not None:
         wanted.append(stream.time.column)
     for path in paths:
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             names = read_schema(file, path, source)
+        known = set(names)
         for name in wanted:
-            if name not in names:
+            if name not in known:
                 message = (
                     f"{path}: has no column {name!r}{did_you_mean(name, names)}; "
                     f"its columns are {', '.join(map(repr, names[:20]))}{' …' * (len(names) > 20)}"
@@ -68,7 +70,7 @@ def first_rows(paths: Sequence[str], source: Source) -> dict[str, int]:
     positions, at = {}, 0
     for path in paths:
         positions[path] = at
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             at += count_rows(file, path, source)
     return positions
 

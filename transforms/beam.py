@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, TaggedOutput
 
+from schemas.errors import SourceError
 from schemas.records import Batch, Tally
 from schemas.stream import Source, Stream
 from transforms.contract import ROW, check_rows
@@ -20,6 +21,24 @@ from transforms.sample import RowSample
 
 REJECTS = "rejects"
 TALLIES = "tallies"
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file on any file system that Beam reads, decompressed by its suffix.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be opened.
+    """
+    try:
+        return FileSystems.open(path)  # type: ignore[no-any-return]
+    except OSError as error:
+        message = (
+            f"{path}: cannot be opened: {error.strerror or error}; "
+            f"give a file that can be read, or a glob such as data/*.parquet"
+        )
+        raise SourceError(message) from error
 
 
 class ReadBatches(beam.PTransform):
@@ -56,7 +75,7 @@ class _DecodeAndCheck(beam.DoFn):
         if stream.time is not None:
             wanted.insert(0, stream.time.column)
         rows = rejected = 0
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             for decoded in read_batches(file, path, self.source, wanted, stream.name):
                 checked = check_rows(
                     decoded.batch, stream.columns, stream.time, stream.key, stream.name

@@ -217,15 +217,10 @@ def _plain(table: pa.Table) -> pa.Table:
 def _parquet(file: BinaryIO, names: list[str], rows: int) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER)
-    sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-    held: list[int] = []
-    for group in range(len(sizes)):  # one iterator over all of them would keep what it has read
-        held.append(group)
-        if sum(sizes[i] for i in held) >= rows or group == len(sizes) - 1:
-            batches = parquet.iter_batches(rows, held, names, use_threads=False)
-            yield from (pa.Table.from_batches([batch]) for batch in batches)
-            held = []
+    # reading ahead would hold the whole file, and its threads may outlive the interpreter
+    parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER, pre_buffer=False)
+    for batch in parquet.iter_batches(batch_size=rows, columns=names, use_threads=False):
+        yield pa.Table.from_batches([batch])
 
 
 def _open_arrow(

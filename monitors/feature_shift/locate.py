@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.counts import RateLaw
+from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import likelihood_ratio, without
 from monitors.feature_shift.null import Null
 from monitors.gram import Profile
@@ -64,6 +65,31 @@ def locate(
     -------
     list of Evidence, strongest first: the named features in the order of naming, then the others.
     """
+
+    def conditional(removed: tuple[int, ...], share: float) -> list[Evidence]:
+        null = null_without(removed)
+        return _conditional(reference, window, groups, removed, null, share, ignore_below)
+
+    return name_in_turn(
+        conditional, reference, window, rates, level=level, ignore_below=ignore_below
+    )
+
+
+def name_in_turn(
+    conditional: Callable[[tuple[int, ...], float], list[Evidence]],
+    reference: Profile,
+    window: Profile,
+    rates: Sequence[tuple[RateLaw, RateLaw] | None],
+    *,
+    level: float,
+    ignore_below: float,
+) -> list[Evidence]:
+    """Name the features that moved, by any conditional test and by the counts; see `locate`.
+
+    Parameters
+    ----------
+    conditional : tests every feature, with some features set aside, at a level.
+    """
     counted = [j for j, law in enumerate(rates) if law is not None]
     share = level * (1.0 - COUNTED) if counted else level
     tests = 2 * max(len(counted), 1)
@@ -71,10 +97,7 @@ def locate(
     removed: tuple[int, ...] = ()
     while True:
         allowed = FURTHER if removed else 1.0
-        null = null_without(removed)
-        found = _conditional(
-            reference, window, groups, removed, null, share * allowed, ignore_below
-        )
+        found = conditional(removed, share * allowed)
         for j in counted:
             if j not in removed:
                 limit = -np.log10(level * COUNTED * allowed / tests)
@@ -114,14 +137,21 @@ def _conditional(
     gram_p, fewer = without(reference.gram, groups, removed)
     gram_q, _ = without(window.gram, groups, removed)
     ratio = likelihood_ratio(gram_p, gram_q, fewer)
-    threshold = null.threshold(level)
     n_p, n_q = float(gram_p[0, 0]), float(gram_q[0, 0])
     effect = np.sqrt(np.maximum(ratio - null.mean(), 0.0) * (n_p + n_q) / (n_p * n_q))
-    evidence = null.evidence(ratio)
+    return weigh(ratio, effect, null, level=level, ignore_below=ignore_below)
+
+
+def weigh(
+    statistic: FloatArray, effect: FloatArray, null: Null, *, level: float, ignore_below: float
+) -> list[Evidence]:
+    """Weigh a conditional statistic and its effect, shape (features,), against the null."""
+    threshold = null.threshold(level)
+    evidence = null.evidence(statistic)
     alarm = (evidence > threshold) & (effect >= ignore_below)
     return [
         Evidence(j, "conditional", float(evidence[j]), threshold, float(effect[j]), bool(alarm[j]))
-        for j in range(len(groups))
+        for j in range(len(statistic))
     ]
 
 

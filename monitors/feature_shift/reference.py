@@ -47,25 +47,26 @@ class Reference:
 
     @cached_property
     def window_rows(self) -> float:
-        """Rows of a nominal window."""
-        return float(np.median(self.grams[:, 0, 0])) * self.per_window
+        """Rows of the reference's median window."""
+        _, window = np.unique(self.numbers // self.per_window, return_inverse=True)
+        return float(np.median(np.bincount(window, weights=self.grams[:, 0, 0])))
 
     def windows(self, size: int) -> list[NDArray[np.intp]]:
-        """Return every run of `size` touching blocks with at least half a nominal run's rows."""
-        enough = 0.5 * self.window_rows * size / self.per_window
-        runs = np.arange(len(self.numbers) - size + 1)[:, None] + np.arange(size)
-        together = self.numbers[runs[:, -1]] - self.numbers[runs[:, 0]] == size - 1
-        rows = self.grams[:, 0, 0][runs].sum(axis=1)
-        return list(runs[together & (rows >= enough)])
+        """Return the blocks of every stretch of time of `size` blocks that begins with one of them.
+
+        Stretches with fewer rows than nine tenths of a window's are left out: they vary less.
+        """
+        ends = np.searchsorted(self.numbers, self.numbers + size)
+        rows = np.concatenate([[0.0], np.cumsum(self.grams[:, 0, 0])])
+        enough = rows[ends] - rows[:-1] >= 0.9 * self.window_rows * size / self.per_window
+        return [np.arange(i, ends[i]) for i in np.flatnonzero(enough)]
 
     @cached_property
     def rates(self) -> list[tuple[RateLaw, RateLaw]]:
         """Laws of the missing and of the unseen values of each feature."""
-        windows = self.windows(self.per_window)[:: self.per_window] or [
-            np.arange(len(self.numbers))
-        ]
-        rows = np.stack([self.grams[w, 0, 0].sum() for w in windows])
-        counts = np.stack([self.counts[w].sum(axis=0) for w in windows])
+        _, starts = np.unique(self.numbers // self.per_window, return_index=True)
+        rows = np.add.reduceat(self.grams[:, 0, 0], starts)
+        counts = np.add.reduceat(self.counts, starts, axis=0)
         return [
             (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows))
             for j in range(counts.shape[1])
@@ -79,15 +80,14 @@ class Reference:
         ReferenceDataError
             When the reference does not hold two windows.
         """
-        count = len(self.numbers)
-        if count < 2 * self.per_window:
+        if self.total.rows < 2 * self.window_rows:
             message = (
                 f"the reference holds {self.total.rows:,} rows, less than two windows of about "
                 f"{self.window_rows:,.0f} rows; give a longer reference or shorter windows"
             )
             raise ReferenceDataError(message)
         sizes = {max(1, round(self.per_window * share)) for share in FRACTIONS}
-        nulls = [self._null(size, (), seed) for size in sorted(sizes) if 2 * size <= count]
+        nulls = [self._null(size, (), seed) for size in sorted(sizes)]
         return Reference(
             self.encoder, self.numbers, self.grams, self.counts, self.per_window, tuple(nulls)
         )
@@ -101,7 +101,7 @@ class Reference:
             if not removed:
                 return interpolate(self.nulls, window.rows)
             size = round(window.rows / self.window_rows * self.per_window)
-            return self._null(int(np.clip(size, 1, len(self.numbers) // 2)), removed, seed)
+            return self._null(max(1, size), removed, seed)
 
         return locate(
             self.total,
@@ -126,7 +126,10 @@ class Reference:
     def _null(self, size: int, removed: tuple[int, ...], seed: int) -> Null:
         grams, groups = without(self.grams, self.encoder.groups, removed)
         rng = np.random.default_rng([seed, size, *removed])
-        return fit_null(grams, groups, size, rng, windows=self.windows(size))
+        windows = self.windows(size)
+        typical = int(np.median([len(window) for window in windows])) if windows else size
+        count = int(np.clip(typical, 1, len(self.numbers) // 2))
+        return fit_null(grams, groups, count, rng, windows=windows)
 
 
 def interpolate(nulls: tuple[Null, ...], rows: float) -> Null:
