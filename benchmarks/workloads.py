@@ -12,20 +12,18 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from monitors.encoder import Encoder
-    from monitors.feature_shift.reference import Reference
     from monitors.gram import Profile
     from schemas.stream import Stream
 
 BATCH_ROWS = 65_536
-WINDOWS = 10  # of the stored reference
 
 #: prepares, and returns the work
 Workload: TypeAlias = Callable[..., Callable[[], object]]
@@ -94,25 +92,28 @@ def ks_of_tables(reference: str, current: str) -> Callable[[], object]:
 
 def profile_file(path: str) -> Callable[[], object]:
     """Profile a table against a stored encoder, batch by batch, without Beam."""
-    stream, encoder = _stored(path)
-    return lambda: _profile_file(stream, encoder)
+    from benchmarks.stored import load_encoder, stored
+
+    stream, encoder_file = stored(path)
+    return lambda: _profile_file(stream, load_encoder(encoder_file))
 
 
 def profile_with_beam(path: str) -> Callable[[], object]:
     """Do the same in a Beam graph on the local runner."""
     import apache_beam as beam
 
+    from benchmarks.stored import load_encoder, stored
     from monitors.beam import MergeParts
     from monitors.gram import profile
     from pipelines.runners import run_graph
     from transforms.beam import ReadBatches
 
-    stream, encoder = _stored(path)
+    stream, encoder_file = stored(path)
 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
             (pipeline | ReadBatches([path], stream.source, stream))["batches"]
-            | beam.Map(lambda batch: profile(encoder, batch.table))
+            | beam.Map(lambda batch: profile(load_encoder(encoder_file), batch.table))
             | beam.CombineGlobally(MergeParts()).without_defaults()
         )
 
@@ -123,37 +124,14 @@ def test_window(reference: str, current: str) -> Callable[[], object]:
     """Profile a window that is in memory and test it against a stored reference."""
     import pyarrow.parquet as pq
 
+    from benchmarks.stored import stored_reference
     from monitors.gram import profile
 
-    stored = _stored_reference(reference)
+    stored = stored_reference(reference)
     window = pq.read_table(current)
     return lambda: stored.test(
         profile(stored.encoder, window), level=0.01, ignore_below=0.1, seed=0
     )
-
-
-def _stored_reference(path: str) -> Reference:
-    """Build the reference in another process, so that its memory is not ours."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_build_reference, path).result()
-
-
-def _build_reference(path: str) -> Reference:
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    from monitors.feature_shift.reference import blocks_per_window, reference_from_blocks
-    from monitors.gram import profile_blocks
-
-    _, encoder = _stored(path)
-    rows = pq.read_table(path)
-    per_window = blocks_per_window(WINDOWS)
-    numbers = np.arange(rows.num_rows) * WINDOWS * per_window // rows.num_rows
-    blocks = profile_blocks(encoder, rows, numbers)
-    return reference_from_blocks(encoder, blocks, per_window).fit_nulls(seed=0)
 
 
 def ks_in_memory(reference: str, current: str) -> Callable[[], object]:
@@ -171,39 +149,11 @@ def check_in_memory(reference: str, current: str) -> Callable[[], object]:
     """Compare two tables that are in memory, as `tidegauge check` does once it has read them."""
     import pyarrow.parquet as pq
 
+    from benchmarks.stored import number_columns
     from monitors.check import check
 
     before, now = pq.read_table(reference), pq.read_table(current)
-    return lambda: check(before, now, _columns(before.column_names))
-
-
-def _columns(names: Sequence[str]) -> dict[str, Any]:
-    from schemas.stream import Column
-
-    return {name: Column(type="number") for name in names}
-
-
-def _stored(path: str) -> tuple[Stream, Encoder]:
-    """Return what a pipeline would load: the stream, and an encoder of the table's first rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from monitors.encoder import fit_encoder
-    from schemas.stream import Alarms, Source, Stream, Window
-
-    sample = next(pq.ParquetFile(path).iter_batches(BATCH_ROWS))
-    names = sample.schema.names
-    stream = Stream(
-        tidegauge=1,
-        name="benchmark",
-        source=Source(path=path),
-        reference=Source(path=path),
-        columns=_columns(names),
-        window=Window(rows=BATCH_ROWS),
-        alarms=Alarms(false="1 per 500 windows"),
-    )
-    rows = pa.Table.from_batches([sample])
-    return stream, fit_encoder(rows, stream.columns, features=names, window_rows=len(sample))
+    return lambda: check(before, now, number_columns(before.column_names))
 
 
 def _profile_file(stream: Stream, encoder: Encoder) -> Profile:

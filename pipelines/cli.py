@@ -220,7 +220,7 @@ def run(
     fail_on_alarm: FailOnAlarm = False,
 ) -> None:
     """Score the windows of the source against the baseline."""
-    from pipelines.publish import publish
+    from pipelines.publish import publish, publish_failure
     from pipelines.run import run as run_stream
     from pipelines.run_folder import row_sentence
     from pipelines.runners import check_runner
@@ -229,15 +229,19 @@ def run(
     stream = load_stream(stream_file)
     check_runner(runner, options or [])
     folder = out or default_folder(stream_file, "run")
-    with _progress() as say:
-        done = run_stream(
-            stream,
-            baseline or default_folder(stream_file, "baseline"),
-            folder,
-            runner=runner,
-            options=options or [],
-            say=say,
-        )
+    try:
+        with _progress() as say:
+            done = run_stream(
+                stream,
+                baseline or default_folder(stream_file, "baseline"),
+                folder,
+                runner=runner,
+                options=options or [],
+                say=say,
+            )
+    except BaseException:
+        publish_failure(stream)
+        raise
     publish(done)
     findings = done.table("findings")
     alarms = findings.filter(alarm=True)

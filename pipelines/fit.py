@@ -17,7 +17,7 @@ from monitors.baseline import Baseline, Forecaster, save_baseline
 from monitors.beam import MergeParts, ProfileBlocks, SummariseRows
 from monitors.encoder import Encoder, fit_encoder
 from monitors.expectations import gate, validate_reference
-from monitors.feature_shift.reference import blocks_per_window, reference_from_blocks
+from monitors.feature_shift.reference import Reference, blocks_per_window, reference_from_blocks
 from monitors.forecast_scores import ForecastScores, score, score_null
 from monitors.gram import Profile
 from monitors.judge import SEED
@@ -78,6 +78,7 @@ def fit(
             results = validate_reference(sample, summary, stream)
             gate(results)
         windows, keys = _windows(stream, sample, rows["used"])
+        _require_two_windows(stream, sample, rows["used"])
         encoder = fit_encoder(
             sample,
             stream.columns,
@@ -91,10 +92,7 @@ def fit(
         per_window = blocks_per_window(windows)
         blocks = _blocks(stream, paths, encoder, per_window, staging, runner, options)
     say("learning how its own windows vary")
-    references = {
-        key: reference_from_blocks(encoder, own, per_window).fit_nulls(SEED)
-        for key, own in sorted(blocks.items())
-    }
+    references, short = _references(encoder, blocks, per_window)
     forecasters = {}
     for spec in stream.forecasts:
         say(f"fitting the forecaster of {spec.target}")
@@ -102,7 +100,7 @@ def fit(
     span = _span(stream, sample, rows)
     baseline = Baseline(stream, encoder, references, summary, forecasters, span, results)
     return FitReport(
-        save_baseline(baseline, folder), rows, windows, _notes(encoder, windows, results)
+        save_baseline(baseline, folder), rows, windows, _notes(encoder, windows, results, short)
     )
 
 
@@ -189,6 +187,28 @@ def _block_table(block: tuple[str, int], part: Profile) -> pa.Table:
     )
 
 
+def _references(
+    encoder: Encoder, blocks: Mapping[str, dict[int, Profile]], per_window: int
+) -> tuple[dict[str, Reference], list[str]]:
+    """Return the reference of each key, and the keys whose reference is too short.
+
+    Raises
+    ------
+    ReferenceDataError
+        When that of every key is too short.
+    """
+    references: dict[str, Reference] = {}
+    short: list[str] = []
+    for key, own in sorted(blocks.items()):
+        try:
+            references[key] = reference_from_blocks(encoder, own, per_window).fit_nulls(SEED)
+        except ReferenceDataError:
+            if len(short) + 1 == len(blocks):
+                raise
+            short.append(key)
+    return references, short
+
+
 def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
     """Return how many windows the reference holds (of one key), and how many keys."""
     keys = 1
@@ -202,6 +222,26 @@ def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
     return float(len(np.unique(spans))), keys
 
 
+def _require_two_windows(stream: Stream, sample: pa.Table, rows: int) -> None:
+    length = stream.window.length_seconds
+    if stream.window.rows is not None:
+        windows, each = rows / stream.window.rows, f"{stream.window.rows:,} rows"
+    else:
+        assert stream.time is not None  # noqa: S101 (windows of a length need it)
+        assert length is not None  # noqa: S101
+        times = np.unique(sample[stream.time.column].cast(pa.int64()).to_numpy())
+        # the last time stands for a step, too
+        seconds = (times[-1] - times[0]) / 1e6 * len(times) / max(1, len(times) - 1)
+        windows, each = seconds / length, str(stream.window.length)
+    if round(windows, 2) < 2:  # a sample may miss the very ends
+        message = (
+            f"{stream.reference.path}: the reference holds {windows:.2g} windows of {each}; two "
+            f"are the least, and {FEW_WINDOWS} or more are better: give a longer reference or "
+            f"shorter windows"
+        )
+        raise ReferenceDataError(message)
+
+
 def _span(stream: Stream, sample: pa.Table, rows: RowCounts) -> dict[str, Any]:
     start = end = None
     unique = False
@@ -213,8 +253,13 @@ def _span(stream: Stream, sample: pa.Table, rows: RowCounts) -> dict[str, Any]:
     return {"rows": rows["used"], "start": start, "end": end, "unique_times": unique}
 
 
-def _notes(encoder: Encoder, windows: float, results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes(
+    encoder: Encoder, windows: float, results: Sequence[Mapping[str, Any]], short: Sequence[str]
+) -> list[str]:
     notes = [
+        f"the reference of key {key} is too short; its windows will not be tested" for key in short
+    ]
+    notes += [
         f"{item['expectation']}: {item['detail']}"
         for item in results
         if item["result"] != "pass" and item["expectation"] != "constant"

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from monitors.export import push, write_textfile
+from monitors.export import push, push_completion, write_textfile
 from pipelines.run_folder import Run
+from schemas.errors import OutputError
+from schemas.stream import Stream
+
+
+def publish_failure(stream: Stream) -> None:
+    """Tell the Pushgateway, where there is one, that a run ended without a result."""
+    if stream.sinks.pushgateway is not None:
+        with suppress(OutputError):  # the failure itself is what the user must hear of
+            push_completion(stream.name, datetime.now(tz=UTC), stream.sinks.pushgateway)
 
 
 def publish(run: Run) -> None:

@@ -24,11 +24,3 @@ def parse_duration(text: str) -> float:
         )
         raise ValueError(message)
     return float(found[1]) * _SECONDS[found[2]]
-
-
-def format_duration(seconds: float) -> str:
-    """Return the shortest exact spelling of a number of seconds, such as ``7d``."""
-    for unit in ("w", "d", "h", "m"):
-        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:g}{unit}"
-    return f"{seconds:g}s"

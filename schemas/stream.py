@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.duration import parse_duration
 from schemas.errors import did_you_mean
@@ -36,6 +44,13 @@ _ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+window
 def _duration(text: str) -> str:
     parse_duration(text)
     return text
+
+
+def _wrong(message: str, *where: str | int) -> ValidationError:
+    """Return the error of a place deeper in the tree than the part that finds it."""
+    error = PydanticCustomError("value_error", "{message}", {"message": message})
+    details = InitErrorDetails(type=error, loc=where, input=None)
+    return ValidationError.from_exception_data("Stream", [details])
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
@@ -109,8 +124,12 @@ class Column(_Part):
         "target: only forecast; ignore: read but not used.",
     )
     unit: str | None = Field(default=None, description="Shown in findings and plots, such as °C.")
-    min: float | None = Field(default=None, description="Rows below it are rejected.")
-    max: float | None = Field(default=None, description="Rows above it are rejected.")
+    min: float | None = Field(
+        default=None, allow_inf_nan=False, description="Rows below it are rejected."
+    )
+    max: float | None = Field(
+        default=None, allow_inf_nan=False, description="Rows above it are rejected."
+    )
     categories: tuple[str, ...] | None = Field(
         default=None, description="The closed list of values; rows with others are rejected."
     )
@@ -142,7 +161,6 @@ class Window(_Part):
     length: Duration | None = None
     every: Duration | None = Field(default=None, description="Step of sliding windows.")
     rows: int | None = Field(default=None, ge=1)
-    allowed_lateness: str = Field(default="0s", description="Streaming only.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -206,6 +224,7 @@ class FeatureShift(_Part):
     ignore_below: float = Field(
         default=0.1,
         ge=0,
+        allow_inf_nan=False,
         description="Smallest effect worth an alarm, in conditional standard deviations.",
     )
 
@@ -296,42 +315,45 @@ class Stream(_Part):
                 "windows by time need `time:` with the event-time column; "
                 "or give `window: {rows: N}`"
             )
-            raise ValueError(message)
+            raise _wrong(message, "window", "length")
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
-            raise ValueError(message)
-        if self.key and self.window.rows is not None:
-            message = "windows counted in rows cannot be split by key; give the window a `length`"
-            raise ValueError(message)
+            raise _wrong(message, "calendar")
         for name in self.key:
             if name in self.columns:
                 message = f"{name!r} is a key and a column; leave it out of `columns`"
-                raise ValueError(message)
+                raise _wrong(message, "columns", name)
         if self.time is not None and self.time.column in self.columns:
             message = (
                 f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
             )
-            raise ValueError(message)
-        self.alarms.per_window(self.window.every_seconds)
+            raise _wrong(message, "columns", self.time.column)
+        try:
+            self.alarms.per_window(self.window.every_seconds)
+        except ValueError as error:
+            raise _wrong(str(error), "alarms", "false") from error
         return self
 
     @model_validator(mode="after")
     def _forecasts_fit(self) -> Self:
-        for forecast in self.forecasts:
-            for name in (forecast.target, *(forecast.features or ())):
+        before: set[str] = set()
+        for number, forecast in enumerate(self.forecasts):
+            target, features = forecast.target, forecast.features or ()
+            named: list[tuple[str, tuple[str | int, ...]]] = [(target, ("target",))]
+            named += [(name, ("features", at)) for at, name in enumerate(features)]
+            for name, place in named:
                 if name not in self.columns:
                     near = did_you_mean(name, self.columns)
                     message = f"forecast names {name!r}, which is not among `columns`{near}"
-                    raise ValueError(message)
-            if self.columns[forecast.target].type not in ("number", "integer"):
-                message = f"forecast target {forecast.target!r} must be a number"
-                raise ValueError(message)
-            if forecast.target in (forecast.features or ()):
-                message = f"{forecast.target!r} cannot be forecast from itself"
-                raise ValueError(message)
-        if len({f.target for f in self.forecasts}) < len(self.forecasts):
-            message = "each target may be forecast once"
-            raise ValueError(message)
+                    raise _wrong(message, "forecasts", number, *place)
+            where = ("forecasts", number, "target")
+            if self.columns[target].type not in ("number", "integer"):
+                raise _wrong(f"forecast target {target!r} must be a number", *where)
+            if target in features:
+                raise _wrong(f"{target!r} cannot be forecast from itself", *where)
+            if target in before:
+                raise _wrong(f"each target may be forecast once, and {target!r} is twice", *where)
+            before.add(target)
         return self
 
     def with_role(self, *roles: ColumnRole) -> list[str]:

@@ -89,6 +89,8 @@ def _explain(fault: Mapping[str, Any], document: CommentedMap, path: str) -> str
         says = f"unknown key {field!r}{did_you_mean(field, _fields_at(fault['loc'][:-1]))}"
     elif kind == "missing":
         says = f"the key {field!r} is missing"
+    elif kind == "model_type":
+        says = f"must be a mapping, of keys such as {', '.join(_fields_at(fault['loc'])[:3])}"
     else:
         says = str(fault["msg"]).removeprefix("Value error, ")
         given = fault.get("input")
@@ -113,7 +115,8 @@ def _line_of(document: CommentedMap, location: Sequence[int | str]) -> tuple[int
             key = next((key for key in node if _spelling(key) == str(part)), None)
             if key is None:
                 continue
-            line, node = node.lc.key(key)[0] + 1, node[key]
+            place = (node.lc.data or {}).get(key)  # none for a key that came in by `<<:`
+            line, node = line if place is None else place[0] + 1, node[key]
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
             line, node = node.lc.item(part)[0] + 1, node[part]
         else:

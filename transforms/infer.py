@@ -210,7 +210,7 @@ def _column(
     """Return type and role of a column that is neither event time nor key."""
     typed, lost = to_type(_plain(values), kind)
     present = len(typed) - typed.null_count
-    distinct = pc.count_distinct(typed, mode="only_valid").as_py()
+    distinct = pc.count_distinct(typed, mode="only_valid").as_py() if kind == "category" else 0
     ignored = None
     if present == 0:
         ignored = "has no value in any row"
@@ -227,7 +227,7 @@ def _column(
         return Column(type=kind, role="ignore")
     if len(lost):
         notes[name] = f"{len(lost)} values are no {kind}: their rows will be rejected"
-    elif distinct == 1:
+    elif len(set(pc.min_max(typed).as_py().values())) == 1:
         notes[name] = "has the same value in every row"
     return Column(type=kind)
 

@@ -72,9 +72,9 @@ def _fisher(blocks: Blocks, removed: tuple[int, ...], _: np.random.Generator) ->
     precision = np.diagonal(np.linalg.inv(covariance + RIDGE * np.eye(len(covariance))))
 
     def statistic(in_window: NDArray[np.bool_]) -> FloatArray:
-        window = grams[in_window].sum(axis=0)
+        window = np.tensordot(in_window.astype(np.float64), grams, axes=1)
         scores = fisher.statistic(total - window, window) / precision
-        return np.array([scores[group].sum() for group in groups])
+        return np.stack([scores[:, group].sum(axis=1) for group in groups], axis=1)
 
     return statistic
 
@@ -86,10 +86,12 @@ def _model_ks(blocks: Blocks, removed: tuple[int, ...], rng: np.random.Generator
     tested = [j for j in blocks.numeric if j not in removed]
 
     def statistic(in_window: NDArray[np.bool_]) -> FloatArray:
-        window = grams[in_window].sum(axis=0)
-        distances = model_ks.statistic(total - window, window, normals)
-        result = np.zeros(len(groups))
-        result[tested] = distances[[int(groups[j][0]) for j in tested]]
+        result = np.zeros((len(in_window), len(groups)))
+        for row, window in zip(
+            result, np.tensordot(in_window.astype(np.float64), grams, axes=1), strict=True
+        ):
+            distances = model_ks.statistic(total - window, window, normals)
+            row[tested] = distances[[int(groups[j][0]) for j in tested]]
         return result
 
     return statistic
@@ -111,8 +113,9 @@ def _knn_ks(blocks: Blocks, removed: tuple[int, ...], rng: np.random.Generator) 
     )
 
     def statistic(in_window: NDArray[np.bool_]) -> FloatArray:
-        result = np.zeros(len(blocks.groups))
-        result[tested] = knn_ks.statistic(neighbours, in_window[blocks.block])
+        result = np.zeros((len(in_window), len(blocks.groups)))
+        for row, inside in zip(result, in_window, strict=True):
+            row[tested] = knn_ks.statistic(neighbours, inside[blocks.block])
         return result
 
     return statistic

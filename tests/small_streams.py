@@ -21,12 +21,39 @@ import polars as pl
 
 from pipelines.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 START = datetime(2024, 1, 4, tzinfo=UTC)  # a Thursday, as the epoch: weekly windows begin here
 HOURS = 168  # of a week
 REFERENCE_WEEKS, CURRENT_WEEKS = 30, 8
 SENSORS = tuple(f"s{number}" for number in range(1, 9))
 MOVED, MOVED_WEEK = "s3", 5  # the sensor that is shuffled, and the week of the current rows
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A small stream in a folder of its own."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The stream file."""
+        return self.folder / "stream.yaml"
+
+    @property
+    def baseline(self) -> Path:
+        """The baseline folder."""
+        return self.folder / "stream.baseline"
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "stream.run"
+
+    @property
+    def current(self) -> Path:
+        """The rows to watch."""
+        return self.folder / "current.parquet"
 
 
 @dataclass(frozen=True, slots=True)
