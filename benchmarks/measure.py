@@ -64,8 +64,11 @@ def median(costs: Sequence[Cost]) -> Cost:
     return next(cost for cost in costs if cost.cpu == middle)
 
 
-def work(name: str, *arguments: str | Path, times: int = 1) -> Cost:
-    """Run a workload in its own process: what its work took, without imports and preparation."""
+def work(name: str, *arguments: str | Path, times: int = 3) -> Cost:
+    """Return what a workload took in a process of its own, without imports and preparation.
+
+    Of several runs, the one with the median CPU time.
+    """
     costs = []
     for _ in range(times):
         whole = run([sys.executable, "-m", "benchmarks.workloads", name, *arguments])
@@ -80,7 +83,7 @@ def made_table(name: str, rows: int, columns: int, seed: int) -> Path:
         DATA.mkdir(exist_ok=True)
         (DATA / ".gitignore").write_text("*\n")
         draft = path.with_stem("draft")
-        work("make_table", draft, str(rows), str(columns), str(seed))
+        work("make_table", draft, str(rows), str(columns), str(seed), times=1)
         draft.replace(path)
     return path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.measure import BIN, Cost, machine, made_table, print_table, run, work
+from benchmarks.measure import BIN, Cost, machine, made_table, median, print_table, run, work
 
 COLUMNS = 50
 WINDOW_ROWS = 100_000
@@ -10,23 +10,22 @@ IMPORTS = "import numpy, polars, pyarrow, pyarrow.parquet, scipy.special"
 
 
 def main(rows: int) -> None:
-    """Measure and print one table."""
-    times = 3 if rows <= WINDOW_ROWS else 1
+    """Measure and print one table: medians of three, but for the one work that takes long."""
     first, second = (made_table(f"{rows}-{seed}.parquet", rows, COLUMNS, seed) for seed in (1, 2))
     before, window = (
         made_table(f"{WINDOW_ROWS}-{seed}.parquet", WINDOW_ROWS, COLUMNS, seed) for seed in (1, 2)
     )
     imports = run([BIN / "python", "-c", IMPORTS])
-    whole = run([BIN / "tidegauge", "check", first, second])
+    whole = median([run([BIN / "tidegauge", "check", first, second]) for _ in range(3)])
 
-    floor = work("means_and_deviations", first, times=times)
-    peer = work("ks_of_tables", first, second, times=times)
-    profile = work("profile_file", first, times=times)
-    beam = work("profile_with_beam", first, times=times)
+    floor = work("means_and_deviations", first)
+    peer = work("ks_of_tables", first, second, times=1)
+    profile = work("profile_file", first)
+    beam = work("profile_with_beam", first)
     check = Cost(whole.cpu, whole.wall, whole.peak - imports.peak, "")
-    memory = work("check_in_memory", first, second, times=times)
-    test = work("test_window", before, window, times=3)
-    test_peer = work("ks_in_memory", before, window, times=3)
+    memory = work("check_in_memory", first, second)
+    test = work("test_window", before, window)
+    test_peer = work("ks_in_memory", before, window)
 
     print(f"Profile and check, {COLUMNS} columns of float64 ({machine()})\n")
     size, small = f"{rows:,}", f"{WINDOW_ROWS:,}"

@@ -19,10 +19,6 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from monitors.encoder import Encoder
-    from monitors.gram import Profile
-    from schemas.stream import Stream
-
 BATCH_ROWS = 65_536
 
 #: prepares, and returns the work
@@ -92,10 +88,25 @@ def ks_of_tables(reference: str, current: str) -> Callable[[], object]:
 
 def profile_file(path: str) -> Callable[[], object]:
     """Profile a table against a stored encoder, batch by batch, without Beam."""
+    import functools
+    import operator
+
     from benchmarks.stored import load_encoder, stored
+    from monitors.gram import Profile, profile
+    from transforms.contract import check_rows
+    from transforms.decode import read_batches
 
     stream, encoder_file = stored(path)
-    return lambda: _profile_file(stream, load_encoder(encoder_file))
+
+    def work() -> Profile:
+        encoder, columns = load_encoder(encoder_file), stream.columns
+        with Path(path).open("rb") as file:
+            batches = read_batches(file, path, stream.source, list(columns), stream.name)
+            checked = (check_rows(part.batch, columns, None, (), stream.name) for part in batches)
+            parts = (profile(encoder, part.batch.table) for part in checked)
+            return functools.reduce(operator.add, parts)
+
+    return work
 
 
 def profile_with_beam(path: str) -> Callable[[], object]:
@@ -129,6 +140,7 @@ def test_window(reference: str, current: str) -> Callable[[], object]:
 
     stored = stored_reference(reference)
     window = pq.read_table(current)
+    profile(stored.encoder, window.slice(0, 1))  # a monitor has seen windows before
     return lambda: stored.test(
         profile(stored.encoder, window), level=0.01, ignore_below=0.1, seed=0
     )
@@ -154,27 +166,6 @@ def check_in_memory(reference: str, current: str) -> Callable[[], object]:
 
     before, now = pq.read_table(reference), pq.read_table(current)
     return lambda: check(before, now, number_columns(before.column_names))
-
-
-def _profile_file(stream: Stream, encoder: Encoder) -> Profile:
-    import functools
-    import operator
-
-    from monitors.gram import profile
-    from transforms.contract import check_rows
-    from transforms.decode import read_batches
-
-    path = stream.source.path
-    with Path(path).open("rb") as file:
-        parts = (
-            check_rows(decoded.batch, stream.columns, None, (), stream.name)
-            for decoded in read_batches(
-                file, path, stream.source, list(stream.columns), "benchmark"
-            )
-        )
-        return functools.reduce(
-            operator.add, (profile(encoder, checked.batch.table) for checked in parts)
-        )
 
 
 WORKLOADS: dict[str, Workload] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -45,11 +46,15 @@ class ProfileBlocks(beam.DoFn):
     """Profile the blocks of the reference: one row (key, number, profile) per block of a batch."""
 
     def __init__(
-        self, encoder: Encoder, stream: Stream, per_window: int, first_rows: Mapping[str, int]
+        self, encoder: Path, stream: Stream, per_window: int, first_rows: Mapping[str, int]
     ) -> None:
         super().__init__()
-        self.encoder, self.stream = encoder, stream
+        self.file, self.stream = str(encoder), stream
         self.per_window, self.first_rows = per_window, dict(first_rows)
+
+    def setup(self) -> None:
+        """Read the encoder: a graph that held it would be pickled and compressed many times."""
+        self.encoder = Encoder.from_json(json.loads(Path(self.file).read_text(encoding="utf-8")))
 
     def process(self, batch: Batch) -> Iterator[tuple[tuple[str, int], Profile]]:
         """Yield ((key, block number), profile)."""

@@ -2,13 +2,16 @@
 
 The null is a permutation of blocks of rows between the two tables, so that the false-alarm rate
 holds whatever the law of the rows, as long as stretches longer than a block are exchangeable.
-Blocks are as long as the rows' serial dependence asks.
+Blocks have one length in both tables, and are as long as the rows' serial dependence asks: what
+crosses their ends is not exchanged, which at 20 autocorrelation times is a twentieth of a variance.
 
 The method `moments` is the likelihood ratio of Gram matrices; the others are those of the paper.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from monitors.counts import RateLaw, fit_rate
+from monitors.counts import RateLaw, fit_rates
 from monitors.encoder import Encoder, FloatArray, fit_encoder
 from monitors.explain import explain
 from monitors.feature_shift import paper
@@ -26,16 +29,17 @@ from monitors.feature_shift.likelihood_ratio import RIDGE, without
 from monitors.feature_shift.locate import Evidence, locate, name_in_turn
 from monitors.feature_shift.null import Null, fit_null
 from monitors.gram import Profile, gram_matrix, moments, profile_blocks
-from schemas.errors import SourceError, StreamFileError, did_you_mean
+from schemas.errors import ReferenceDataError, SourceError, StreamFileError, did_you_mean
 from schemas.stream import Column, FeatureShift
 
 METHODS: tuple[str, ...] = ("moments", *paper.DRAWS)
-BLOCKS = 100  # per table, where serial dependence allows
-MOST_BLOCKS = 1000  # of both tables, where the blocks of both are of one size
+BLOCKS = 100  # of the shorter table, where serial dependence allows
+ENOUGH_BLOCKS = 16  # longer blocks are better than more of them
 LEAST_BLOCKS = 8
+MOST_BLOCKS = 400  # of the longer table
 LEAST_ROWS = 40
 SAMPLE_ROWS = 16_384  # rows the basis is fixed on: 16 per knot of a quantile table
-_LENGTHS = 5.0  # a block is so many integrated autocorrelation times long
+_WANTED, _NEEDED = 20.0, 5.0  # length of a block, in integrated autocorrelation times
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ def check(
     SourceError
         A table with too few rows.
     ReferenceDataError
-        No feature, too many, or one without any value.
+        No feature that the method tests, too many, or one without any value.
     """
     check_method(method)
     for name, table in (("reference", reference), ("current", current)):
@@ -167,21 +171,22 @@ def check(
         conditions=list(condition_on),
         window_rows=min(sizes) if method == "moments" else 0,
     )
-    length = _dependence_length(encoder, _head(reference))
-    most_p, most_q = (BLOCKS, BLOCKS) if method == "moments" else _equal_blocks(*sizes)
-    number_p = _number(reference, length, most_p, notes, "reference")
-    number_q = _number(current, length, most_q, notes, "current")
-    blocks_p = list(profile_blocks(encoder, reference, number_p).values())
-    blocks_q = list(profile_blocks(encoder, current, number_q).values())
-    whole_p, whole_q = _sum(blocks_p), _sum(blocks_q)
-    stack = np.stack([block.gram for block in (*blocks_p, *blocks_q)])
+    length = _block_length(min(sizes), _dependence_time(encoder, _head(reference)), notes)
+    if method != "moments":  # then every row is in a block
+        length = max(length, max(sizes) / MOST_BLOCKS)
+    numbers = [_number(rows, length) for rows in sizes]
+    parts_p = profile_blocks(encoder, reference, numbers[0])
+    parts_q = profile_blocks(encoder, current, numbers[1])
+    whole_p, whole_q = (functools.reduce(operator.add, p.values()) for p in (parts_p, parts_q))
+    blocks_p, blocks_q = ([p[k].gram for k in p if k % 2 == 0] for p in (parts_p, parts_q))
+    stack = np.stack([*blocks_p, *blocks_q])
     rng = np.random.default_rng(seed)
-    rates = _rates(blocks_p, whole_p + whole_q)
+    rates = _rates(encoder, list(parts_p.values()), whole_p + whole_q)
     if method == "moments":
 
         def null_without(removed: tuple[int, ...]) -> Null:
             grams, groups = without(stack, encoder.groups, removed)
-            return fit_null(grams, groups, len(blocks_q), rng)
+            return fit_null(grams, groups, min(len(blocks_p), len(blocks_q)), rng)
 
         found = locate(
             whole_p,
@@ -199,9 +204,12 @@ def check(
             groups=encoder.groups,
             numeric=[j for j, coding in enumerate(encoder.features) if coding.kind == "numeric"],
             rows=lambda: np.concatenate([encoder.encode(t)[0] for t in (reference, current)]),
-            block=np.concatenate([number_p, number_q + len(blocks_p)]),
+            block=np.concatenate([numbers[0] // 2, numbers[1] // 2 + len(blocks_p)]),
         )
         untested = paper.untested(method, blocks)
+        if untested and not blocks.numeric:
+            message = f"{method} tests numbers only, and no feature is one; use moments or fisher"
+            raise ReferenceDataError(message)
         if untested:
             names = ", ".join(repr(encoder.names[j]) for j in untested)
             notes.append(f"{method} tests numbers only; these explain the others: {names}")
@@ -249,13 +257,6 @@ def _findings(
     ]
 
 
-def _sum(blocks: Sequence[Profile]) -> Profile:
-    total = blocks[0]
-    for block in blocks[1:]:
-        total = total + block
-    return total
-
-
 def _thin(table: pa.Table, most: int) -> pa.Table:
     if table.num_rows <= most:
         return table
@@ -266,41 +267,42 @@ def _head(table: pa.Table) -> pa.Table:
     return table.slice(0, 20_000)
 
 
-def _equal_blocks(reference: int, current: int) -> tuple[int, int]:
-    """Return how many blocks of one size two tables of so many rows make."""
-    size = max(min(reference, current) / BLOCKS, (reference + current) / MOST_BLOCKS)
-    return max(round(reference / size), 1), max(round(current / size), 1)
-
-
-def _number(
-    table: pa.Table, length: float, most: int, notes: list[str], name: str
-) -> NDArray[np.int64]:
-    """Return the block of each row: at most so many blocks, of at least so many rows."""
-    independent = int(table.num_rows / length)
-    if independent < LEAST_BLOCKS:
+def _block_length(rows: int, time: float, notes: list[str]) -> float:
+    """Return the rows of a block, from those of the shorter table."""
+    enough = min(float(ENOUGH_BLOCKS), rows / (_NEEDED * time))
+    count = int(min(float(BLOCKS), max(rows / (_WANTED * time), enough)))
+    if count < LEAST_BLOCKS:
         notes.append(
-            f"the rows of the {name} table depend on each other over about "
-            f"{length / _LENGTHS:.0f} rows: it holds only {independent} independent stretches, so "
-            f"the false-alarm rate is not assured; compare longer tables, or condition on what "
-            f"makes them drift (--condition-on)"
+            f"the rows depend on each other over about {time:.0f} rows: the shorter table holds "
+            f"only {count} independent stretches, so the false-alarm rate is not assured; compare "
+            f"longer tables, or condition on what makes them drift (--condition-on)"
         )
-    count = min(most, max(independent, LEAST_BLOCKS))
-    number: NDArray[np.int64] = np.arange(table.num_rows) * count // table.num_rows
+    return rows / max(count, LEAST_BLOCKS)
+
+
+def _number(rows: int, length: float) -> NDArray[np.int64]:
+    """Return the block of each row, an even number; where blocks have gaps, these are odd."""
+    wanted = max(1, round(rows / length))
+    count = min(wanted, MOST_BLOCKS)
+    share = 1.0 if count == wanted else count * length / rows
+    place = np.arange(rows) * (count / rows)
+    block = place.astype(np.int64)
+    number: NDArray[np.int64] = 2 * block + (place - block >= share)
     return number
 
 
-def _rates(reference: Sequence[Profile], whole: Profile) -> list[tuple[RateLaw, RateLaw] | None]:
+def _rates(
+    encoder: Encoder, reference: Sequence[Profile], whole: Profile
+) -> list[tuple[RateLaw, RateLaw] | None]:
     """Return the laws of missing and unseen values; None where neither table has any."""
-    rows = np.asarray([block.rows for block in reference], dtype=np.float64)
-    counts = np.stack([block.counts for block in reference])
-    return [
-        (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows)) if seen else None
-        for j, seen in enumerate(np.any(whole.counts > 0, axis=1))
-    ]
+    rows = np.asarray([part.rows for part in reference], dtype=np.float64)
+    laws = fit_rates(encoder.features, np.stack([part.counts for part in reference]), rows)
+    seen = np.any(whole.counts > 0, axis=1).tolist()
+    return [law if counted else None for law, counted in zip(laws, seen, strict=True)]
 
 
-def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
-    """Return the rows a block needs: five autocorrelation times of the conditional residuals."""
+def _dependence_time(encoder: Encoder, table: pa.Table) -> float:
+    """Return the autocorrelation time of the conditional residuals, in rows."""
     phi, _ = encoder.encode(table)
     own = [int(group[0]) for group in encoder.groups if len(group)]
     if not own:
@@ -309,7 +311,7 @@ def _dependence_length(encoder: Encoder, table: pa.Table) -> float:
     precision = np.linalg.inv(covariance + RIDGE * np.eye(len(covariance)))
     residuals = (phi @ precision[:, own]) / np.diagonal(precision)[own]
     times = [autocorrelation_time(residuals[:, j]) for j in range(len(own))]
-    return _LENGTHS * float(np.quantile(times, 0.9))
+    return float(np.quantile(times, 0.9))
 
 
 def autocorrelation_time(series: FloatArray) -> float:

@@ -6,18 +6,23 @@ given the rate, the rate with Jeffreys' posterior Beta(K + ½, N − K + ½). Ou
 variance D times the binomial one makes every count worth 1/D of itself. D is not known but for
 the Pearson X² of the reference's own C windows about their common rate: given X², D is
 scaled-inverse-χ² with C − 1 degrees of freedom, and the tail is averaged over it.
+
+The reference's own rows cannot tell how often a value is new to it. The share of its values seen
+once does (Good 1953, Biometrika 40:237, eq. 9): columns with a long tail of rare values bring some
+new ones in every window.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv, ndtr
 
-from monitors.encoder import FloatArray
+from monitors.encoder import Coding, FloatArray
 
 _LEAST = 1e-300  # evidence beyond 300 orders of magnitude says no more
 _NODES = np.linspace(-8.0, 8.0, 49)  # of the rate, as normal scores: far enough for p of 1e-15
@@ -60,20 +65,36 @@ class RateLaw:
         return values[:, None], weights / weights.sum()
 
 
-def fit_rate(counts: NDArray[np.int64], rows: FloatArray) -> RateLaw:
+def fit_rate(counts: NDArray[np.int64], rows: FloatArray, *, least: float = 0.0) -> RateLaw:
     """Fit the law from the counts of the reference's own windows (or blocks).
 
     Parameters
     ----------
     counts : int64 array, shape (windows,)
     rows : FloatArray, shape (windows,)
+    least : the least rate.
     """
     total, n = float(counts.sum()), float(rows.sum())
     chi_square = 0.0
     if 0 < total < n:
         rate = total / n
         chi_square = float(((counts - rows * rate) ** 2 / (rows * rate * (1.0 - rate))).sum())
-    return RateLaw(total, n, len(counts), chi_square)
+    return RateLaw(max(total, n * least), n, len(counts), chi_square)
+
+
+def fit_rates(
+    features: Sequence[Coding], counts: NDArray[np.int64], rows: FloatArray
+) -> list[tuple[RateLaw, RateLaw]]:
+    """Fit the laws of the missing and of the unseen values of each feature; see `fit_rate`.
+
+    Parameters
+    ----------
+    counts : int64 array, shape (windows, features, 2)
+    """
+    return [
+        (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows, least=coding.once))
+        for j, coding in enumerate(features)
+    ]
 
 
 def _average(tails: FloatArray, weights: FloatArray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-KEPT = 1024
+KEPT = 4096  # an error of 1.6 %: one row in ten counted twice stands out by six of them
 
 
 @dataclass(frozen=True, slots=True)

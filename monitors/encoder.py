@@ -56,6 +56,7 @@ class Coding:
     scores: tuple[float, ...] = ()  #: numeric: their normal scores
     values: tuple[str, ...] = ()  #: category: every value of the reference, the most frequent first
     indicators: int = 0  #: category: how many of `values`, after the first, have an indicator
+    once: float = 0.0  #: category: share of the rows whose value no other row has
 
 
 @dataclass(frozen=True)
@@ -308,6 +309,7 @@ def _fit_coding(name: str, values: pa.ChunkedArray, kind: ColumnType) -> Coding:
         "category" if len(counted) > 1 else "constant",
         values=tuple(text for _, text in counted),
         indicators=max(0, min(frequent - 1, MAX_INDICATORS)),
+        once=sum(number == 1 for number, _ in counted) / len(values),
     )
 
 
@@ -337,6 +339,7 @@ def _coding_json(coding: Coding) -> dict[str, Any]:
         "scores": list(coding.scores),
         "values": list(coding.values),
         "indicators": coding.indicators,
+        "once": coding.once,
     }
 
 
@@ -348,4 +351,5 @@ def _coding_from(data: Mapping[str, Any]) -> Coding:
         scores=tuple(data["scores"]),
         values=tuple(data["values"]),
         indicators=int(data["indicators"]),
+        once=float(data["once"]),
     )

@@ -19,6 +19,8 @@ from monitors.gram import Profile, moments
 from schemas.stream import Column
 
 _FOLLOWS = 0.3  # an R² below it is no dependence worth naming
+_KEPT = 0.87  # of the residual variance: 1.3 where all of an R² of 0.3 is lost, halfway to 1
+_OUTSIDE = 2.8  # a mean score beyond it: nearly all values are at the ends of the quantile table
 _QUARTILE_SCORE = 0.6745
 
 
@@ -66,6 +68,8 @@ def _conditional_sentence(
     group = encoder.groups[feature]
     if coding.kind == "category":
         return _category_sentence(group, coding, encoder, reference, window)
+    column = columns.get(coding.name)
+    unit = f" {column.unit}" if column is not None and column.unit else ""
     own = int(group[0])
     excluded = np.concatenate([group, *(encoder.groups[j] for j in set_aside)])
     others = np.setdiff1d(np.arange(len(encoder.centre)), excluded)
@@ -82,14 +86,15 @@ def _conditional_sentence(
     ratio = (residual_q + RIDGE) / (residual_p + RIDGE)
     widened = max(ratio - 1.0 - np.log(ratio), 0.0)
     if cov_q[own, own] < RIDGE < cov_p[own, own]:
-        return "stuck: it hardly varies in this window, as it does in the reference"
-    if follows_p >= _FOLLOWS and follows_q < 0.5 * follows_p and widened > shifted:
+        return _stuck_sentence(encoder.centre[own] + encoder.scale[own] * mean_q[own], coding, unit)
+    kept = own_fit > _KEPT * residual_q  # the reference's own regression still fits
+    if follows_p >= _FOLLOWS and follows_q < 0.5 * follows_p and widened > shifted and not kept:
         return (
             f"no longer follows the other features: they explained {follows_p:.0%} of it in the "
             f"reference, {max(follows_q, 0.0):.0%} here"
         ).replace("%", " %")
     if shifted >= widened:
-        return _offset_sentence(offset * encoder.scale[own], coding, columns.get(coding.name))
+        return _offset_sentence(offset * encoder.scale[own], coding, unit)
     noun = "noisier" if ratio > 1.0 else "quieter"
     factor = np.sqrt(ratio if ratio > 1.0 else 1.0 / ratio)
     if factor >= 1.1:
@@ -110,11 +115,17 @@ def _residual_variance(
     return max(float(covariance[own, own] - 2 * beta @ cross + beta @ inner @ beta), 0.0)
 
 
-def _offset_sentence(offset: float, coding: Coding, column: Column | None) -> str:
+def _stuck_sentence(score: float, coding: Coding, unit: str) -> str:
+    if abs(score) < _OUTSIDE:
+        return "stuck: it hardly varies in this window, unlike in the reference"
+    side, end = ("above", coding.knots[-1]) if score > 0 else ("below", coding.knots[0])
+    return f"nearly all values are {side} {end:.3g}{unit}, where the reference ends"
+
+
+def _offset_sentence(offset: float, coding: Coding, unit: str) -> str:
     """Turn a shift of the normal score into the feature's unit by the slope of its quantiles."""
     low, high = np.interp([-_QUARTILE_SCORE, _QUARTILE_SCORE], coding.scores, coding.knots)
     amount = abs(offset) * float(high - low) / (2 * _QUARTILE_SCORE)
-    unit = f" {column.unit}" if column is not None and column.unit else ""
     side = "high" if offset > 0 else "low"
     if amount == 0:
         return f"reads {side} given the other features"

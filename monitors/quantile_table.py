@@ -36,7 +36,8 @@ class _Cells:
     def __call__(self, values: _Floats) -> _Floats:
         with np.errstate(invalid="ignore", over="ignore"):
             x = np.log(np.maximum(values, _TINY)) if self.log else values
-            t = (x - self.origin) * self.rate
+            t = x - self.origin
+            t *= self.rate
             np.clip(t, 0.0, CELLS + 1.0, out=t)
             cell = t.astype(np.intp)  # NaN has any, and comes out as NaN
         t *= self.slope.take(cell, mode="clip")

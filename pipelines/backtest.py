@@ -81,7 +81,11 @@ def _reference(stream: Stream) -> pa.Table:
                     decoded.batch, stream.columns, stream.time, stream.key, stream.name
                 )
                 tables.append(checked.batch.table)
-    return pa.concat_tables(tables)
+    table = pa.concat_tables(tables)
+    if stream.time is None:
+        return table
+    # a fit depends on the order of its rows, which shall not depend on the files'
+    return table.sort_by([(name, "ascending") for name in (stream.time.column, *stream.key)])
 
 
 def _table(target: str, interval: float, rows: list[BacktestRow]) -> Table:

@@ -56,16 +56,19 @@ FailOnAlarm = Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 3 
 def main() -> None:
     """Run the command.
 
-    Exit codes: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 1 a fault of ours.
+    Exit codes: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 130 interrupted, 1 a
+    fault of ours.
     """
     logging.disable(logging.CRITICAL)  # Beam logs a traceback for what we say in one sentence
     warnings.simplefilter("ignore")  # libraries' advice to programmers; users get our own sentences
     try:
-        app()
+        app(prog_name="tidegauge")
     except TidegaugeError as error:
         _err.print(Text(f"tidegauge: {error}"))
         sys.exit(MISTAKE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:  # Typer makes the former the latter
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         _err.print("tidegauge: stopped; what was there before is as it was")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

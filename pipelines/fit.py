@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from monitors.forecast_scores import ForecastScores, score, score_null
 from monitors.gram import Profile
 from monitors.judge import SEED
 from monitors.summary import TableSummary, merge
+from pipelines.files import write_text
 from pipelines.run_folder import RowCounts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, read_parts, staging_folder
@@ -153,11 +155,13 @@ def _blocks(
 ) -> dict[str, dict[int, Profile]]:
     """Second pass: the profile of every block of the reference, by key and block number."""
     first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
+    file = staging / "encoder.json"
+    write_text(file, json.dumps(encoder.to_json()))
 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
             (pipeline | "read" >> ReadBatches(paths, stream.reference, stream))["batches"]
-            | "profile" >> beam.ParDo(ProfileBlocks(encoder, stream, per_window, first))
+            | "profile" >> beam.ParDo(ProfileBlocks(file, stream, per_window, first))
             | "merge" >> beam.CombinePerKey(MergeParts())
             | "as rows" >> beam.MapTuple(_block_table)
             | WriteParts(staging / "blocks")

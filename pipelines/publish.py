@@ -28,7 +28,11 @@ def publish(run: Run) -> None:
         When the gateway refuses or the file cannot be written; the run itself is whole.
     """
     sinks = run.stream.sinks
-    if sinks.textfile is not None:
-        write_textfile(run.snapshot(), Path(sinks.textfile))
-    if sinks.pushgateway is not None:
-        push(run.snapshot(), sinks.pushgateway)
+    try:
+        if sinks.textfile is not None:
+            write_textfile(run.snapshot(), Path(sinks.textfile))
+        if sinks.pushgateway is not None:
+            push(run.snapshot(), sinks.pushgateway)
+    except OutputError as error:
+        message = f"{error}; the run itself is whole, in {run.folder}"
+        raise OutputError(message) from error

@@ -78,6 +78,8 @@ def run_graph(
     except TidegaugeError as error:
         raise type(error)(_STEP.sub("", str(error))) from error
     except Exception as error:
+        if str(error).startswith("KeyboardInterrupt"):  # within a step
+            raise KeyboardInterrupt from error
         if str(error).startswith("Unable to fetch"):  # the job server, or Prism
             message = f"--runner {runner}: {error}"
             raise StreamFileError(message) from error

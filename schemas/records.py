@@ -66,7 +66,7 @@ class Finding:
     p_value: float | None  #: of this subject alone; the threshold accounts for all of them
     effect: float | None
     alarm: bool
-    rank: int | None  #: 1 = strongest evidence in its window and monitor
+    rank: int | None  #: in its window and monitor; 1 = moved most
     explanation: str
     rows: int  #: rows of the window that the monitor used
     baseline_id: str

@@ -59,7 +59,7 @@ def finished(
 
 @pytest.fixture
 def small(fitted: tuple[Watched, Outcome], tmp_path: Path) -> Watched:
-    """Return a copy of the small stream with its baseline, to be spoilt; its folder is empty else."""
+    """Return a copy of the small stream with its baseline, to be spoilt."""
     folder = tmp_path / "stream"
     shutil.copytree(fitted[0].folder, folder)
     stream_file(folder, forecasts=FORECASTS)

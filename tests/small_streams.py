@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd  # noqa: F401 (loaded before `check` keeps it from being loaded in this process)
 import polars as pl
 
 from pipelines.cli import main

@@ -32,7 +32,7 @@ def open_file(path: str) -> BinaryIO:
         When it cannot be opened.
     """
     try:
-        return FileSystems.open(path)  # type: ignore[no-any-return]
+        return FileSystems.open(path)
     except OSError as error:
         message = (
             f"{path}: cannot be opened: {error.strerror or error}; "

@@ -76,7 +76,8 @@ def statistic(neighbours: Neighbours, in_window: NDArray[np.bool_]) -> FloatArra
         window = in_window[nearest[..., :reach]]
         seen = np.cumsum(window, axis=-1, dtype=np.int32)
         others = np.arange(1, window.shape[-1] + 1, dtype=np.int32) - seen
-        if min(int(seen[..., -1].min()), int(others[..., -1].min())) >= k:
+        fewest = np.minimum(seen[..., -1], others[..., -1]).min(initial=k)
+        if fewest >= k:
             break
         reach *= 2
         order, last = _by_value(nearest[..., :reach], neighbours.rank)
@@ -91,7 +92,7 @@ def _by_value(
     nearest: NDArray[np.int32], rank: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Order neighbours by their value; also say which of them is the last of equal values."""
-    values = np.stack([own[rows] for own, rows in zip(rank, nearest, strict=True)])
+    values = np.take_along_axis(rank[:, None, :], nearest, axis=-1)
     order = np.argsort(values, axis=-1)
     ordered = np.take_along_axis(values, order, axis=-1)
     return order, np.diff(ordered, axis=-1, append=ordered[..., -1:] + 1) > 0

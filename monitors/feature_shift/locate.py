@@ -1,8 +1,10 @@
-"""Detection and localisation: name the feature with the strongest evidence, set it aside, repeat.
+"""Detection and localisation: name the feature that moved most, set it aside, repeat.
 
 When x_j alone is replaced, the conditionals of its neighbours change too, because they were
-conditioned on a good x_j. So only the strongest feature is named, its columns are marginalised out
-of all Gram matrices, and the remaining features are tested without it, against a null of their own.
+conditioned on a good x_j. So only the feature with the largest effect is named, its columns are
+marginalised out of all Gram matrices, and the remaining features are tested without it, against a
+null of their own. Evidence says whether a feature moved, not which moved most: blocks that are
+exchanged between two tables carry the change into the null, which levels the evidence of all.
 The first name costs a false alarm with probability `level`; each further name is given at a fifth
 of it, so that a right name is followed by a wrong one with probability at most `level` / 5 a step.
 """
@@ -37,7 +39,9 @@ class Evidence:
     kind: Kind  #: which of the feature's tests is reported
     evidence: float  #: −log₁₀ p of this test alone
     threshold: float  #: evidence that any feature exceeds with the allowed probability
-    effect: float  #: equivalent conditional mean shift in σ; for counts, Cohen's h of the two rates
+    #: equivalent conditional mean shift in σ (with two terms per number, an offset counts up to √3
+    #: times); for counts, Cohen's h of the two rates
+    effect: float
     alarm: bool
 
 
@@ -63,7 +67,7 @@ def locate(
 
     Returns
     -------
-    list of Evidence, strongest first: the named features in the order of naming, then the others.
+    list of Evidence: the named features in the order of naming, then the others, strongest first.
     """
 
     def conditional(removed: tuple[int, ...], share: float) -> list[Evidence]:
@@ -106,12 +110,17 @@ def name_in_turn(
                 )
         left = sorted(
             (item for j, item in enumerate(found) if j not in removed),
-            key=lambda item: (not item.alarm, item.threshold - item.evidence),
+            key=_moved_most,
         )
         if not left or not left[0].alarm or len(named) == MOST_NAMED:
             return named + [_quiet(item) for item in left]
         named.append(left[0])
         removed = (*removed, left[0].feature)
+
+
+def _moved_most(item: Evidence) -> tuple[bool, float]:
+    """Put alarms first, by their effect, then the others, by their evidence."""
+    return not item.alarm, -item.effect if item.alarm else item.threshold - item.evidence
 
 
 def _quiet(item: Evidence) -> Evidence:

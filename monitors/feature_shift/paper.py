@@ -58,10 +58,10 @@ def evidence(
     """Test every feature at a level, with some features set aside."""
     prepare = {"fisher": _fisher, "model-ks": _model_ks, "knn-ks": _knn_ks}[method]
     statistic = prepare(blocks, removed, rng)
-    observed, null = resample(statistic, blocks.in_window, rng, DRAWS[method])
+    found = resample(statistic, blocks.in_window, rng, DRAWS[method])
     squared = np.asarray if method == "fisher" else _squared_shift
-    effect = np.sqrt(np.maximum(squared(observed) - squared(null.mean()), 0.0))
-    return weigh(observed, effect, null, level=level, ignore_below=ignore_below)
+    effect = np.sqrt(np.maximum(squared(found.observed) - squared(found.mean), 0.0))
+    return weigh(found.studentised, effect, found.null, level=level, ignore_below=ignore_below)
 
 
 def _fisher(blocks: Blocks, removed: tuple[int, ...], _: np.random.Generator) -> Statistic:

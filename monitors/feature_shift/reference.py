@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.counts import RateLaw, fit_rate
+from monitors.counts import RateLaw, fit_rates
 from monitors.encoder import Encoder, FloatArray
 from monitors.feature_shift.likelihood_ratio import without
 from monitors.feature_shift.locate import Evidence, locate
@@ -67,10 +67,7 @@ class Reference:
         _, starts = np.unique(self.numbers // self.per_window, return_index=True)
         rows = np.add.reduceat(self.grams[:, 0, 0], starts)
         counts = np.add.reduceat(self.counts, starts, axis=0)
-        return [
-            (fit_rate(counts[:, j, 0], rows), fit_rate(counts[:, j, 1], rows))
-            for j in range(counts.shape[1])
-        ]
+        return fit_rates(self.encoder.features, counts, rows)
 
     def fit_nulls(self, seed: int) -> Reference:
         """Return the reference with the nulls of its window sizes.

@@ -42,9 +42,7 @@ def table(x: Floats, more: Mapping[str, pa.Array] | None = None) -> pa.Table:
 def columns_of(rows: pa.Table) -> dict[str, Column]:
     """Return a column per column of a table, by its Arrow type."""
     kinds = {pa.float64(): "number", pa.string(): "category", pa.bool_(): "boolean"}
-    return {
-        field.name: Column.model_validate({"type": kinds[field.type]}) for field in rows.schema
-    }
+    return {field.name: Column.model_validate({"type": kinds[field.type]}) for field in rows.schema}
 
 
 def likely(count: int, of: int, share: float) -> bool:

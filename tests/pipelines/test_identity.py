@@ -114,8 +114,12 @@ def test_findings_do_not_depend_on_how_rows_are_written(
     run = open_run(small.run)
     assert run.manifest["rows"] == expected.manifest["rows"]
     assert run.manifest["windows"] == expected.manifest["windows"]
-    by_time = [table.sort("valid_time") for table in (run.table("forecasts"), expected.table("forecasts"))]
-    assert_frame_equal(*(table.select("quantiles", "lower", "upper", "outcome") for table in by_time))
+    by_time = [
+        table.sort("valid_time") for table in (run.table("forecasts"), expected.table("forecasts"))
+    ]
+    assert_frame_equal(
+        *(table.select("quantiles", "lower", "upper", "outcome") for table in by_time)
+    )
     of = ["window_start", "column"]
     assert_frame_equal(
         run.table("summaries").sort(of), expected.table("summaries").sort(of), rel_tol=1e-9
@@ -139,7 +143,7 @@ def test_baseline_does_not_depend_on_the_cut_and_order_of_the_reference(
 
 
 def test_windows_of_rows_go_on_over_the_borders_of_files(tmp_path: Path) -> None:
-    """Windows counted in rows are the same in one file and in files cut anywhere, in their order."""
+    """Windows counted in rows are the same in one file and in files cut anywhere, in order."""
     reference_rows().write_parquet(tmp_path / "reference.parquet")
     current_rows().write_parquet(tmp_path / "current.parquet")
     rows = {"window": {"rows": 150}, "time": None}
@@ -169,12 +173,12 @@ def test_windows_of_rows_count_rejected_rows_in_their_place(tmp_path: Path) -> N
 def keyed(table: pl.DataFrame, weeks: int, first_week: int) -> pl.DataFrame:
     """Return the rows of two sites, hour by hour; the second has a series of its own."""
     other = sensor_rows(weeks, first_week=first_week, seed=2)
-    both = [table.with_columns(site=pl.lit("north")), other.with_columns(site=pl.lit("sø\"uth"))]
+    both = [table.with_columns(site=pl.lit("north")), other.with_columns(site=pl.lit('sø"uth'))]
     return pl.concat(both).sort("time", "site")
 
 
 def test_keys_have_windows_and_references_of_their_own(tmp_path: Path) -> None:
-    """Two keys: only the key with the shuffled sensor alarms; the cut into files changes nothing."""
+    """Two keys: only that with the shuffled sensor alarms; the cut into files changes nothing."""
     keyed(reference_rows(), REFERENCE_WEEKS, 0).write_parquet(tmp_path / "reference.parquet")
     current = keyed(current_rows(), CURRENT_WEEKS, REFERENCE_WEEKS)
     current.write_parquet(tmp_path / "current.parquet")
@@ -193,7 +197,9 @@ def test_keys_have_windows_and_references_of_their_own(tmp_path: Path) -> None:
 
 def test_key_without_a_reference_is_not_tested(tmp_path: Path) -> None:
     """A key that the reference never had is not tested, and says so; the others are."""
-    reference_rows().with_columns(site=pl.lit("north")).write_parquet(tmp_path / "reference.parquet")
+    reference_rows().with_columns(site=pl.lit("north")).write_parquet(
+        tmp_path / "reference.parquet"
+    )
     current = keyed(current_rows(), CURRENT_WEEKS, REFERENCE_WEEKS)
     current.write_parquet(tmp_path / "current.parquet")
     watched = fitted_stream(tmp_path, key=["site"])
@@ -208,7 +214,7 @@ def test_key_without_a_reference_is_not_tested(tmp_path: Path) -> None:
 
 
 def test_sliding_windows_overlap(tmp_path: Path) -> None:
-    """Windows of a week every day: each row is in seven, each window has its whole week, in any cut."""
+    """Windows of a week every day: each row is in seven, in any cut into files."""
     reference_rows().write_parquet(tmp_path / "reference.parquet")
     current_rows().write_parquet(tmp_path / "current.parquet")
     watched = fitted_stream(tmp_path, window={"length": "7d", "every": "1d"})

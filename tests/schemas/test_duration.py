@@ -19,7 +19,9 @@ def test_blanks_around_and_before_the_unit_do_not_matter() -> None:
     assert parse_duration(" 7 d ") == 7 * 86_400
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "0d", "0.0s", "-1h", "7 days", "1h30m", "1e3s", "∞"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "0d", "0.0s", "-1h", "7 days", "1h30m", "1e3s", "∞"]
+)
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     """The message shows the text and how to write one."""
     with pytest.raises(ValueError, match="such as 30s, 15m, 1h, 7d or 2w") as caught:

@@ -129,7 +129,9 @@ def test_every_mistake_is_reported_at_once() -> None:
 
 def test_false_is_a_key_of_alarms() -> None:
     """YAML reads the bare word as a boolean; here it is the name of the budget."""
-    assert parse_stream(STREAM + "alarms: {false: 1 per 90d}\n", "s.yaml").alarms.false == "1 per 90d"
+    assert (
+        parse_stream(STREAM + "alarms: {false: 1 per 90d}\n", "s.yaml").alarms.false == "1 per 90d"
+    )
 
 
 @pytest.mark.parametrize("budget", ["1 per 0 windows", "0 per 30d", "often", "1 per moon"])
@@ -143,7 +145,7 @@ def test_a_budget_that_cannot_be_read_is_a_mistake_of_its_line(budget: str) -> N
 def test_a_key_given_twice_is_refused() -> None:
     """The second would silently win."""
     said = mistake(STREAM.replace("  rain:", "  temp:"))
-    assert said.startswith("s.yaml:8: not valid YAML: found duplicate key \"temp\"")
+    assert said.startswith('s.yaml:8: not valid YAML: found duplicate key "temp"')
 
 
 def test_keys_that_come_in_by_a_merge_are_checked_too() -> None:

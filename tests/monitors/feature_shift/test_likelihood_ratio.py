@@ -85,9 +85,7 @@ def test_with_nothing_changed_it_has_the_mean_of_its_chi_square(rng: np.random.G
     """d + 1 degrees of freedom: d − 1 slopes, an intercept and a variance."""
     draws = 400
     ratios = [
-        likelihood_ratio(
-            gram_matrix(chain(rng, 600, D)), gram_matrix(chain(rng, 600, D)), SINGLE
-        )
+        likelihood_ratio(gram_matrix(chain(rng, 600, D)), gram_matrix(chain(rng, 600, D)), SINGLE)
         for _ in range(draws)
     ]
     error = np.sqrt(2 * (D + 1) / draws)
