@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip
 STAMP := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export OPENBLAS_NUM_THREADS := 1
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help

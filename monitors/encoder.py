@@ -41,7 +41,7 @@ KNOTS = 1024  # of a quantile table: its error, 1/1024, is below the sampling er
 MIN_SHARE = 0.02  # a rarer category has no Gaussian limit in windows of a few hundred rows
 MAX_INDICATORS = 8
 ROWS_PER_TERM = 15  # rows of a window per basis column before a second term pays its noise
-MAX_FEATURES = 1000  # a Gram matrix of two terms is then 32 MB
+MAX_FEATURES = 500  # a comparison then takes a minute or so
 _ROUNDS = 6  # of filling gaps and estimating the precision that fills them
 _RIDGE = 1e-2
 

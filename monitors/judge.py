@@ -16,8 +16,8 @@ from schemas.records import Finding, WindowKey
 from schemas.stream import FeatureShift, Stream
 
 SEED = 20_260_101  # of the bootstrap: the same window gives the same finding, whoever asks
-REPEATED = 1.1  # rows per event time: the estimate of the times has an error of 3 %
-NO_BASELINE = "not tested: the reference has no rows of this key"
+REPEATED = 1.1  # rows per event time: the estimate of the times has an error of 2 %
+NO_BASELINE = "not tested: the reference has no rows of this key, or too few"
 
 
 def judge(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +60,8 @@ def main() -> None:
     Exit codes: 0 done, 3 alarmed with --fail-on-alarm, 2 the user's mistake, 130 interrupted, 1 a
     fault of ours.
     """
+    # Many small matrices: threads that wait for each other would take ten times the CPU.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.disable(logging.CRITICAL)  # Beam logs a traceback for what we say in one sentence
     warnings.simplefilter("ignore")  # libraries' advice to programmers; users get our own sentences
     try:

@@ -154,7 +154,7 @@ def _wanted(names: Sequence[str], columns: Sequence[str] | None, path: str) -> l
             has = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
             raise SourceError(
                 f"{path}: there is no column {name!r}{did_you_mean(name, names)}; "
-                f"name one that it has ({has}), or leave {name!r} out of the stream file"
+                f"name one that it has ({has}), or leave {name!r} out"
             )
         if names.count(name) > 1:
             raise SourceError(f"{path}: two columns are called {name!r}; rename one of them")

@@ -30,6 +30,8 @@ from scipy.special import gammaincc, gammaln
 from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import deviance
 
+WIDE = 200  # basis columns beyond which a draw, two inversions, is dear
+WIDE_DRAWS = 199
 DRAWS = 499  # the 5 % point of the largest of many statistics then has a standard error of 1 %
 LEAST_SPREAD = 1.0 / math.log(10.0)  # P(−log₁₀ p > e) = 10^−e: the Gumbel scale of exact p-values
 POOLED_WEIGHT = 8.0  # windows that the pooled spread is worth beside a feature's own
@@ -106,7 +108,7 @@ def fit_null(
     rng: np.random.Generator,
     *,
     windows: Sequence[NDArray[np.intp]] = (),
-    draws: int = DRAWS,
+    draws: int | None = None,
 ) -> Null:
     """Fit the law for windows of `size` blocks.
 
@@ -117,7 +119,10 @@ def fit_null(
     size : blocks per window, less than R.
     windows : block indices of the contiguous windows of that size; none where blocks are
         exchangeable.
+    draws : number of scattered pseudo-windows; by the width of the matrices when left out.
     """
+    if draws is None:
+        draws = DRAWS if blocks.shape[-1] <= WIDE else WIDE_DRAWS
     ratios = _scattered(blocks, groups, size, rng, draws)
     mean, deviation = ratios.mean(axis=0), ratios.std(axis=0, ddof=1)
     alive = deviation > 1e-12 * np.maximum(mean, 1.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_any_split_of_the_rows_in_any_order_adds_up_to_the_whole(
     ends = [0, *sorted(cuts), ROWS]
     shards = [
         profile(encoder, rows.slice(start, stop - start))
-        for start, stop in zip(ends, ends[1:], strict=False)
+        for start, stop in itertools.pairwise(ends)
     ]
     shuffler.shuffle(shards)  # type: ignore[attr-defined]
     whole = profile(encoder, rows)

@@ -172,5 +172,5 @@ def test_a_budget_is_a_share_of_windows_and_never_above_a_half(
 @pytest.mark.parametrize("text", ["", "1", "1 per", "0 per 30d", "1 per 0 windows", "one per day"])
 def test_a_budget_that_cannot_be_read_is_refused(text: str) -> None:
     """With an example of each kind."""
-    with pytest.raises(ValidationError, match="such as|write '1 per 30d' or '1 per 500 windows'"):
+    with pytest.raises(ValidationError, match=r"such as|write '1 per 30d' or '1 per 500 windows'"):
         Alarms(false=text)

@@ -27,7 +27,7 @@ def test_spans_of_time_are_numbered_from_the_epoch_and_closed_on_the_left() -> N
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from([0.5, 60.0, 3600.0, 604_800.0]))
 def test_a_time_lies_in_its_span(micros: int, seconds: float) -> None:
-    """number · length ≤ time < (number + 1) · length, to the microsecond."""
+    """Number · length ≤ time < (number + 1) · length, to the microsecond."""
     stamps = pa.chunked_array([pa.array([micros], pa.timestamp("us", tz="UTC"))])
     number, length = int(time_spans(stamps, seconds)[0]), round(seconds * 1e6)
     assert number * length <= micros < (number + 1) * length

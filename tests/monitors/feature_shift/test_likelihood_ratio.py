@@ -82,7 +82,7 @@ def test_a_stack_of_pairs_gives_what_each_pair_gives(rng: np.random.Generator) -
 
 @pytest.mark.usefixtures("_no_ridge")
 def test_with_nothing_changed_it_has_the_mean_of_its_chi_square(rng: np.random.Generator) -> None:
-    """d + 1 degrees of freedom: d − 1 slopes, an intercept and a variance."""
+    """D + 1 degrees of freedom: d − 1 slopes, an intercept and a variance."""
     draws = 400
     ratios = [
         likelihood_ratio(gram_matrix(chain(rng, 600, D)), gram_matrix(chain(rng, 600, D)), SINGLE)

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from monitors.check import METHODS, Comparison, check
+from monitors.feature_shift import paper
 from schemas.errors import ReferenceDataError, StreamFileError
 from tests.monitors.simulated import Floats, chain, columns_of, heavy, likely, table
 
@@ -21,18 +22,18 @@ def compare(p: Floats, q: Floats, method: str, seed: int = 0) -> Comparison:
 def test_fisher_is_wrong_as_often_as_allowed(
     rng: np.random.Generator, sizes: tuple[int, int]
 ) -> None:
-    """Over 150 pairs of heavy-tailed tables that do not differ, at 5 %, of equal and unequal size."""
+    """Over 120 pairs of heavy-tailed tables that do not differ; equal and unequal in length."""
     alarms = sum(
         compare(heavy(rng, sizes[0], 4), heavy(rng, sizes[1], 4), "fisher", seed).alarm
-        for seed in range(150)
+        for seed in range(120)
     )
-    assert likely(alarms, 150, 0.05)
+    assert likely(alarms, 120, 0.05)
 
 
 @pytest.mark.parametrize("method", PAPER)
 def test_a_replayed_feature_is_named_and_no_other(rng: np.random.Generator, method: str) -> None:
     """Its own distribution is what it was; only what it had to do with the others is gone."""
-    p, q = chain(rng, 800, 4, rho=0.8), chain(rng, 800, 4, rho=0.8)
+    p, q = chain(rng, 800, 4, rho=0.6), chain(rng, 800, 4, rho=0.6)
     q[:, 1] = rng.permutation(q[:, 1])
     result = compare(p, q, method)
     assert [finding.subject for finding in result.findings if finding.alarm] == ["x1"]
@@ -43,7 +44,8 @@ def test_a_replayed_feature_is_named_and_no_other(rng: np.random.Generator, meth
 @pytest.mark.parametrize("method", PAPER)
 def test_two_features_that_moved_are_both_named(rng: np.random.Generator, method: str) -> None:
     """Each is set aside once named, until nothing is left that is not what it was."""
-    p, q = chain(rng, 400, 2, rho=0.0), chain(rng, 400, 2, rho=0.0) + [2.0, -3.0]
+    p, q = rng.normal(size=(2, 400, 2))
+    q += [2.0, -3.0]
     named = [finding.subject for finding in compare(p, q, method).findings if finding.alarm]
     assert sorted(named) == ["x0", "x1"]
 
@@ -73,24 +75,30 @@ def _words(code: np.ndarray) -> list[str]:
 
 
 @pytest.mark.parametrize("method", PAPER)
-def test_missing_values_are_counted_and_filled(rng: np.random.Generator, method: str) -> None:
+def test_missing_values_are_counted_and_filled(method: str) -> None:
     """Gaps alike in both tables are no news; many more of them are."""
-    p, q = chain(rng, 400, 3), chain(rng, 400, 3)
-    p[rng.random(p.shape) < 0.1] = np.nan
-    q[rng.random(q.shape) < 0.1] = np.nan
-    assert not compare(p, q, method).alarm
-    q[:150, 2] = np.nan
+    alarms = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        p, q = chain(rng, 300, 3), chain(rng, 300, 3)
+        p[rng.random(p.shape) < 0.1] = np.nan
+        q[rng.random(q.shape) < 0.1] = np.nan
+        alarms += compare(p, q, method).alarm
+    assert likely(alarms, 8, 0.05)
+    q[:120, 2] = np.nan
     first = compare(p, q, method).findings[0]
     assert (first.subject, first.alarm) == ("x2", True)
     assert "missing" in first.explanation
 
 
-def test_long_tables_are_thinned_for_neighbours_with_a_note(rng: np.random.Generator) -> None:
+def test_long_tables_are_thinned_for_neighbours_with_a_note(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rows that are counted are those that were given."""
-    p, q = chain(rng, 2300, 2), chain(rng, 100, 2)
-    result = compare(p, q, "knn-ks")
-    assert result.rows == {"reference": 2300, "current": 100, "rejected": 0}
-    assert ["2,000 rows" in note for note in result.notes] == [True]
+    monkeypatch.setattr(paper, "MOST_ROWS", 150)
+    result = compare(chain(rng, 230, 2), chain(rng, 100, 2), "knn-ks")
+    assert result.rows == {"reference": 230, "current": 100, "rejected": 0}
+    assert ["150 rows" in note for note in result.notes] == [True]
 
 
 def test_unknown_method_is_refused_with_the_nearest_name() -> None:
