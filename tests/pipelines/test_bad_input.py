@@ -199,7 +199,7 @@ MISTAKES = {
         ("reference.parquet", "holds 1.2 windows of 7d", "two are the least"),
         ("fit",),
     ),
-    "too many features": Mistake(widen, ("1,200 features", "at most 1,000"), ("fit",)),
+    "too many features": Mistake(widen, ("1,200 features", "at most 500"), ("fit",)),
     "no baseline": Mistake(
         lambda w: w.baseline.rename(w.folder / "elsewhere"),
         ("stream.baseline", "no baseline", "tidegauge fit"),
@@ -385,7 +385,7 @@ def test_check_refuses_too_many_columns(small: Watched) -> None:
     """More columns than a conditional test takes are refused, with the number it takes."""
     widen(small)
     done = tidegauge("check", small.current, small.current)
-    assert_refused(done, "1,200 features", "at most 1,000")
+    assert_refused(done, "1,200 features", "at most 500")
 
 
 def test_init_refuses_what_it_cannot_draft(small: Watched) -> None:

@@ -45,7 +45,7 @@ def test_a_forecaster_reads_features_and_conditions_unless_it_names_its_own() ->
 def test_a_tree_is_frozen() -> None:
     """What was checked stays as it was checked."""
     with pytest.raises(ValidationError, match="frozen"):
-        stream().name = "other"
+        stream().name = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
