@@ -3,8 +3,11 @@
 When x_j alone is replaced, the conditionals of its neighbours change too, because they were
 conditioned on a good x_j. So only the feature with the largest effect is named, its columns are
 marginalised out of all Gram matrices, and the remaining features are tested without it, against a
-null of their own. Evidence says whether a feature moved, not which moved most: blocks that are
-exchanged between two tables carry the change into the null, which levels the evidence of all.
+null of their own. A feature that truly shifts drags its neighbours along instead: given it they
+are as before, and without it they are not. So a further name needs both: to have moved with the
+named features set aside, and with them among the conditions. Evidence says whether a feature
+moved, not which moved most: blocks that are exchanged between two tables carry the change into the
+null, which levels the evidence of all.
 The first name costs a false alarm with probability `level`; each further name is given at a fifth
 of it, so that a right name is followed by a wrong one with probability at most `level` / 5 a step.
 """
@@ -99,6 +102,7 @@ def name_in_turn(
     tests = 2 * max(len(counted), 1)
     named: list[Evidence] = []
     removed: tuple[int, ...] = ()
+    kept: list[Evidence] = []  #: what was found with the named features among the conditions
     while True:
         allowed = FURTHER if removed else 1.0
         found = conditional(removed, share * allowed)
@@ -108,6 +112,8 @@ def name_in_turn(
                 found[j] = _stronger(
                     found[j], _counted(j, rates[j], reference, window, limit, ignore_below)
                 )
+        kept = kept or found
+        found = [_weaker(*pair) for pair in zip(found, kept, strict=True)]
         left = sorted(
             (item for j, item in enumerate(found) if j not in removed),
             key=_moved_most,
@@ -116,6 +122,15 @@ def name_in_turn(
             return named + [_quiet(item) for item in left]
         named.append(left[0])
         removed = (*removed, left[0].feature)
+
+
+def _weaker(without: Evidence, given: Evidence) -> Evidence:
+    """Return the weaker evidence: a feature moved only if both say so."""
+    if given.alarm and (
+        not without.alarm or without.evidence - without.threshold < given.evidence - given.threshold
+    ):
+        return without
+    return given if without.alarm else without
 
 
 def _moved_most(item: Evidence) -> tuple[bool, float]:

@@ -150,12 +150,12 @@ def test_a_shuffled_column_is_named_in_short_and_long_tables(
 
 
 def test_conditions_explain_and_are_not_tested(rng: np.random.Generator) -> None:
-    """Colder weather is no change of the sensors that follow it."""
-    weather = rng.standard_normal((2, 1000, 1)) + np.array([0.0, 0.7])[:, None, None]
-    p, q = (np.column_stack([w + rng.standard_normal((1000, 3)), w]) for w in weather)
+    """Colder weather is no change of the sensors that follow it (tested with one term each)."""
+    weather = rng.standard_normal((2, 85, 1)) + np.array([0.0, 1.5])[:, None, None]
+    p, q = (np.column_stack([w + rng.standard_normal((85, 3)), w]) for w in weather)
     columns = columns_of(table(p))
-    assert check(table(p), table(q), columns, false_alarm_rate=0.01).alarm
-    given = check(table(p), table(q), columns, false_alarm_rate=0.01, condition_on=["x3"])
+    assert check(table(p[:, :3]), table(q[:, :3]), columns_of(table(p[:, :3]))).alarm
+    given = check(table(p), table(q), columns, condition_on=["x3"])
     assert {found.subject for found in given.findings} == {"x0", "x1", "x2"}
     assert not given.alarm
 
