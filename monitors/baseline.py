@@ -10,6 +10,7 @@ not fit.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -262,7 +263,8 @@ def _identity(files: Mapping[str, str]) -> str:
 def _put(temporary: Path, target: Path, files: Mapping[str, str]) -> None:
     """Rename a version to its name; one that is there and whole stays, for it may be in use."""
     if target.exists():
-        if _hashes(target) == files:
+        new, old = temporary / MANIFEST, target / MANIFEST
+        if _hashes(target) == files and old.is_file() and filecmp.cmp(new, old, shallow=False):
             return
         shutil.rmtree(target)
     temporary.chmod(0o755)
