@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+ROW_DRAWS = 10  # of a bootstrap of rows, of which 499 would take too long
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / ".data"

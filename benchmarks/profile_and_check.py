@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks.measure import BIN, Cost, machine, made_table, median, print_table, run, work
+from dataclasses import replace
+
+from benchmarks.measure import (
+    BIN,
+    ROW_DRAWS,
+    Cost,
+    machine,
+    made_table,
+    median,
+    print_table,
+    run,
+    work,
+)
+from monitors.null import DRAWS
 
 COLUMNS = 50
 WINDOW_ROWS = 100_000
@@ -26,6 +39,11 @@ def main(rows: int) -> None:
     memory = work("check_in_memory", first, second)
     test = work("test_window", before, window)
     test_peer = work("ks_in_memory", before, window)
+    nulls = work("fit_nulls", before, window, times=1)
+    drawn = work("row_bootstrap", before, window, times=1)
+    bootstrap = replace(
+        drawn, cpu=drawn.cpu * DRAWS / ROW_DRAWS, wall=drawn.wall * DRAWS / ROW_DRAWS
+    )
 
     print(f"Profile and check, {COLUMNS} columns of float64 ({machine()})\n")
     size, small = f"{rows:,}", f"{WINDOW_ROWS:,}"
@@ -69,6 +87,15 @@ def main(rows: int) -> None:
                 None,
                 test_peer,
                 "≤ 0.1 × SciPy, peak ≤ 100 MB",
+            ),
+            _row("fit the nulls it reads, once for a reference", small, nulls, None, test_peer),
+            _row(
+                f"the same test with {DRAWS} bootstraps of rows (from {ROW_DRAWS})",
+                small,
+                bootstrap,
+                None,
+                test_peer,
+                f"≥ 100 × the test; here {bootstrap.cpu / test.cpu:,.0f} ×",
             ),
         ],
     )

@@ -20,7 +20,8 @@ from monitors.feature_shift.reference import (
     reference_from_blocks,
 )
 from monitors.gram import profile_blocks
-from schemas.stream import Alarms, Column, Source, Stream, Window
+from schemas.source import Source
+from schemas.stream import Alarms, Column, Stream, Window
 
 SAMPLE_ROWS = 65_536
 WINDOWS = 10
@@ -69,4 +70,6 @@ def _build_reference(path: str) -> Reference:
     per_window = blocks_per_window(WINDOWS)
     numbers = np.arange(rows.num_rows) * WINDOWS * per_window // rows.num_rows
     blocks = profile_blocks(load_encoder(file), rows, numbers)
-    return reference_from_blocks(load_encoder(file), blocks, per_window).fit_nulls(seed=0)
+    return reference_from_blocks(load_encoder(file), "moments", blocks, per_window).fit_nulls(
+        seed=0
+    )

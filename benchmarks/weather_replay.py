@@ -51,7 +51,7 @@ def fit(table: pl.DataFrame) -> Reference:
     )
     count = blocks_per_window(weeks.n_unique())
     blocks = profile_blocks(encoder, rows, time_spans(rows["time"], WEEK_SECONDS / count))
-    return reference_from_blocks(encoder, blocks, count).fit_nulls(SEED)
+    return reference_from_blocks(encoder, "moments", blocks, count).fit_nulls(SEED)
 
 
 def evaluate(reference: Reference, watched: pl.DataFrame, level: float) -> Tally:

@@ -146,6 +146,37 @@ def test_window(reference: str, current: str) -> Callable[[], object]:
     )
 
 
+def row_bootstrap(reference: str, current: str) -> Callable[[], object]:
+    """Draw the null of the same statistic anew from the rows, `ROW_DRAWS` times."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from benchmarks.measure import ROW_DRAWS
+    from benchmarks.stored import stored_reference
+    from monitors.feature_shift.gram_methods import GRAM_METHODS
+    from monitors.gram import gram_matrix
+
+    stored, moments = stored_reference(reference), GRAM_METHODS["moments"]
+    rows = np.concatenate(
+        [stored.encoder.encode(pq.read_table(f))[0] for f in (reference, current)]
+    )
+    half, rng = len(rows) // 2, np.random.default_rng(0)
+
+    def draw() -> object:
+        before, now = (gram_matrix(rows[rng.integers(len(rows), size=half)]) for _ in range(2))
+        return moments.statistic(before + now, now, moments.bases(stored.bases))
+
+    return lambda: [draw() for _ in range(ROW_DRAWS)]
+
+
+def fit_nulls(reference: str, _: str) -> Callable[[], object]:
+    """Fit the nulls of a reference's four window sizes."""
+    from benchmarks.stored import stored_reference
+
+    stored = stored_reference(reference)
+    return lambda: stored.fit_nulls(0)
+
+
 def ks_in_memory(reference: str, current: str) -> Callable[[], object]:
     """Run SciPy's KS test column by column on two tables in memory."""
     import pyarrow.parquet as pq
@@ -177,6 +208,8 @@ WORKLOADS: dict[str, Workload] = {
         profile_file,
         profile_with_beam,
         test_window,
+        row_bootstrap,
+        fit_nulls,
         ks_in_memory,
         check_in_memory,
     )

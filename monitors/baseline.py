@@ -2,10 +2,10 @@
 
 A baseline folder holds one sub-folder per fitted version and a file CURRENT that names one of them,
 so that a new baseline takes the place of the old one in one rename. A version holds a manifest with
-the hash of every file, the stream file it was fitted for, the encoder, the reference's block
-profiles (Arrow), the column summaries, and the forecasters in LightGBM's text format with their
-calibration. A version's name is the hash of the manifest's hashes: whatever changes, the name does
-not fit.
+the hash of every file, the stream file it was fitted for, the encoder, the references of the keys
+(Arrow, see `reference_store`), the column summaries, and the forecasters in LightGBM's text format
+with their calibration. A version's name is the hash of the manifest's hashes: whatever changes, the
+name does not fit.
 """
 
 from __future__ import annotations
@@ -21,28 +21,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from pyarrow import feather
-
 from monitors.encoder import Encoder
-from monitors.feature_shift.null import Null
 from monitors.feature_shift.reference import Reference
 from monitors.forecast_scores import ScoreNull
+from monitors.pooling import POOL, is_pooled
+from monitors.reference_store import open_references, write_references
 from monitors.summary import TableSummary
 from schemas.errors import BaselineError, OutputError
+from schemas.monitors import FeatureShift
 from schemas.stream import Stream
 from transforms.calibrate.cqr import Conformal
 from transforms.calibrate.cqr import from_dict as conformal_from_dict
 from transforms.forecast.select import Fitted
 from transforms.forecast.select import load as load_forecaster
 
-BASELINE_VERSION = 1
+BASELINE_VERSION = 2
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 
 #: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.
-_DECIDING = ("name", "time", "key", "columns", "window", "calendar", "forecasts")
+_DECIDING = (
+    "name",
+    "time",
+    "key",
+    "key_baseline",
+    "columns",
+    "window",
+    "calendar",
+    "lags",
+    "forecasts",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,21 @@ class Baseline:
 
     stream: Stream
     encoder: Encoder
-    references: Mapping[str, Reference]  #: by key
+    references: Mapping[str, Reference]  #: by key; `POOL` and `ALL_KEYS` hold those of many keys
     summary: TableSummary
     forecasters: Mapping[str, Forecaster]  #: by target
     span: Mapping[str, Any]  #: rows, start and end of the reference
     expectations: Sequence[Mapping[str, Any]] = ()  #: what was checked of the reference
     id: str = ""
+
+    @property
+    def keys(self) -> int:
+        """Number of keys of the reference that can be tested: they share the alarm budget."""
+        return int(self.span.get("keys", 1))
+
+    def reference_of(self, key: str) -> Reference | None:
+        """Return what the windows of a key are compared with; None when there is nothing."""
+        return self.references.get(POOL if is_pooled(self.stream) else key)
 
 
 def save_baseline(baseline: Baseline, folder: Path) -> Baseline:
@@ -152,6 +169,11 @@ def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
         )
         raise BaselineError(message)
     different = [part for part in _DECIDING if ours[part] != theirs[part]]
+    if shift_method(stream) != shift_method(baseline.stream):
+        different.append("feature-shift method")
+    asked, kept = (part.monitors.histograms for part in (stream, baseline.stream))
+    if more := [name for name in asked if name not in kept]:
+        different.append(f"marginal monitors ({', '.join(more)})")
     if different:
         message = (
             f"{folder}: the stream file changed its {', '.join(different)} since the baseline was "
@@ -160,34 +182,18 @@ def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
         raise BaselineError(message)
 
 
+def shift_method(stream: Stream) -> str:
+    """Return the method whose null the references hold."""
+    options = stream.monitors.feature_shift or FeatureShift()
+    return options.method
+
+
 def _write(baseline: Baseline, folder: Path) -> None:
     about = {"stream": baseline.stream.model_dump(mode="json"), "span": dict(baseline.span)}
     _dump(folder / "about.json", about)
     _dump(folder / "encoder.json", baseline.encoder.to_json())
     (folder / "summary.json").write_text(baseline.summary.to_json(), encoding="utf-8")
-    keys, numbers, grams, counts = [], [], [], []
-    for key, reference in baseline.references.items():
-        keys += [key] * len(reference.numbers)
-        numbers.append(reference.numbers)
-        grams.append(reference.grams.reshape(len(reference.numbers), -1))
-        counts.append(reference.counts.reshape(len(reference.numbers), -1))
-    table = pa.table(
-        {
-            "key": pa.array(keys, pa.string()),
-            "number": np.concatenate(numbers),
-            "gram": _rows_of(np.concatenate(grams)),
-            "counts": _rows_of(np.concatenate(counts)),
-        }
-    )
-    feather.write_feather(table, folder / "reference.arrow", compression="zstd")
-    nulls = {
-        key: {
-            "per_window": reference.per_window,
-            "nulls": [null.to_json() for null in reference.nulls],
-        }
-        for key, reference in baseline.references.items()
-    }
-    _dump(folder / "nulls.json", nulls)
+    write_references(baseline.references, folder)
     _dump(folder / "expectations.json", list(baseline.expectations))
     for number, forecaster in enumerate(baseline.forecasters.values()):
         own = folder / f"forecast-{number}"
@@ -201,20 +207,7 @@ def _read(folder: Path, identity: str) -> Baseline:
     about = _parse(folder / "about.json")
     stream = Stream.model_validate(about["stream"])
     encoder = Encoder.from_json(_parse(folder / "encoder.json"))
-    table = feather.read_table(folder / "reference.arrow")
-    keys = np.asarray(table["key"].to_pylist())
-    grams = _stack(table["gram"])
-    side = round(grams.shape[1] ** 0.5)
-    grams = grams.reshape(-1, side, side)
-    counts = _stack(table["counts"]).reshape(len(keys), -1, 2).astype(np.int64)
-    numbers = table["number"].to_numpy()
-    references = {}
-    for key, stored in _parse(folder / "nulls.json").items():
-        own = keys == key
-        nulls = tuple(Null.from_json(item) for item in stored["nulls"])
-        references[key] = Reference(
-            encoder, numbers[own], grams[own], counts[own], stored["per_window"], nulls
-        )
+    references = open_references(folder, encoder, shift_method(stream))
     forecasters = {}
     for number, spec in enumerate(stream.forecasts):
         own = folder / f"forecast-{number}"
@@ -245,16 +238,6 @@ def _parse(path: Path) -> Any:  # noqa: ANN401 (JSON)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _rows_of(matrix: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
-
-
-def _stack(column: pa.ChunkedArray) -> np.ndarray:
-    rows = column.combine_chunks()
-    flat: np.ndarray = rows.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(rows), -1)
-
-
 def _identity(files: Mapping[str, str]) -> str:
     text = json.dumps(dict(files), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -273,10 +256,15 @@ def _put(temporary: Path, target: Path, files: Mapping[str, str]) -> None:
 
 def _hashes(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): _hash(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -18,9 +18,28 @@ def level_per_test(stream: Stream, keys: int) -> float:
     """Return the false-alarm probability each test of one window of one key may spend.
 
     The budget of a window is shared evenly by its keys, and within a key by the feature-shift
-    monitor (one test, whose level holds over all features together) and by every forecast monitor
-    of every target (Bonferroni: the sum of the levels is the budget, whatever the dependence).
+    monitor and every marginal monitor (one test each, whose level holds over all features together)
+    and by every forecast monitor of every target (Bonferroni: the sum of the levels is the budget,
+    whatever the dependence). The test of all keys together counts as one more.
+    A share of alarms is not a budget of windows: it is then the level at which a window that
+    alarms names its features, and `alarms.control` decides which windows alarm.
     """
+    if stream.alarms.share is not None:
+        return stream.alarms.share
     tests = len(forecast_monitors(stream)) * len(stream.forecasts)
     tests += stream.monitors.feature_shift is not False
-    return stream.alarms.per_window(stream.window.every_seconds) / max(tests * keys, 1)
+    tests += len(stream.monitors.marginals)
+    tests = tests * keys + is_rolled_up(stream, keys)
+    return stream.alarms.per_window(stream.window.every_seconds) / max(tests, 1)
+
+
+def is_rolled_up(stream: Stream, keys: int) -> bool:
+    """Say whether all keys are also tested together; see `rollup`."""
+    return bool(stream.key) and keys > 1 and stream.monitors.feature_shift is not False
+
+
+def false_alarms_allowed(stream: Stream, windows: int, alarms: int) -> float:
+    """Return the false alarms that the stream file bears in a run of so many windows and alarms."""
+    if stream.alarms.share is not None:
+        return stream.alarms.share * alarms
+    return stream.alarms.per_window(stream.window.every_seconds) * windows

@@ -55,6 +55,20 @@ CATALOGUE: tuple[Metric, ...] = (
         "1 if the monitor raised an alarm, for any key, in its latest window.",
     ),
     _metric(
+        "episodes_total",
+        "counter",
+        "episodes",
+        "monitor",
+        "Shifts of one subject that began in this run, however many windows each lasted.",
+    ),
+    _metric(
+        "episodes_open",
+        "gauge",
+        "episodes",
+        "monitor",
+        "Shifts of this run that have not ended.",
+    ),
+    _metric(
         "false_alarms_allowed",
         "gauge",
         "alarms",
@@ -75,6 +89,28 @@ CATALOGUE: tuple[Metric, ...] = (
         "monitor",
         "Evidence that this subject has to pass to raise an alarm.",
     ),
+    # does the false-alarm rate hold?
+    _metric(
+        "sentinel_tests_total",
+        "counter",
+        "tests",
+        "",
+        "Stretches of the reference, each counted once, that this run tested like windows.",
+    ),
+    _metric(
+        "sentinel_alarms_total",
+        "counter",
+        "tests",
+        "",
+        "Those of them that alarmed: false alarms, since nothing changed.",
+    ),
+    _metric(
+        "sentinel_alarms_allowed",
+        "gauge",
+        "tests",
+        "",
+        "What these exceed with a probability of 0.001 when the false-alarm rate is as asked for.",
+    ),
     # which features
     _metric(
         "feature_drift_score",
@@ -90,6 +126,20 @@ CATALOGUE: tuple[Metric, ...] = (
         "feature",
         "Evidence of drift of a feature in the latest window: "
         f"the {TOP_FEATURES} strongest, and those asked for by name.",
+    ),
+    _metric(
+        "keys_tested",
+        "gauge",
+        "keys",
+        "",
+        "Keys with a feature tested for drift in the latest window.",
+    ),
+    _metric(
+        "keys_alarming",
+        "gauge",
+        "keys",
+        "",
+        "Keys of the latest window in which a feature alarmed.",
     ),
     _metric(
         "features_tested",

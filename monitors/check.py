@@ -5,7 +5,7 @@ holds whatever the law of the rows, as long as stretches longer than a block are
 Blocks have one length in both tables, and are as long as the rows' serial dependence asks: what
 crosses their ends is not exchanged, which at 20 autocorrelation times is a twentieth of a variance.
 
-The method `moments` is the likelihood ratio of Gram matrices; the others are those of the paper.
+The methods that need no rows but Gram matrices are those of a stream, too.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from monitors.basis import Basis
 from monitors.counts import RateLaw, fit_rates
 from monitors.encoder import Encoder, FloatArray, fit_encoder
 from monitors.explain import explain
-from monitors.feature_shift import paper
-from monitors.feature_shift.likelihood_ratio import RIDGE, without
+from monitors.feature_shift.gram_methods import GRAM_METHODS, draws
+from monitors.feature_shift.likelihood_ratio import RIDGE
 from monitors.feature_shift.locate import Evidence, locate, name_in_turn
-from monitors.feature_shift.null import Null, fit_null
+from monitors.feature_shift.row_methods import ROW_METHODS, check_installed, evidence
+from monitors.feature_shift.rows import Rows
 from monitors.gram import Profile, gram_matrix, moments, profile_blocks
+from monitors.null import Null, fit_null
 from schemas.errors import ReferenceDataError, SourceError, StreamFileError, did_you_mean
-from schemas.stream import Column, FeatureShift
+from schemas.monitors import FeatureShift
+from schemas.stream import Column
 
-METHODS: tuple[str, ...] = ("moments", *paper.DRAWS)
+METHODS: tuple[str, ...] = (*GRAM_METHODS, *ROW_METHODS)
 BLOCKS = 100  # of the shorter table, where serial dependence allows
 ENOUGH_BLOCKS = 16  # longer blocks are better than more of them
 LEAST_BLOCKS = 8
@@ -96,12 +100,12 @@ class Comparison:
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that `check` does not have.
+    """Refuse a method that `check` does not have, or whose optional extra is not installed.
 
     Raises
     ------
     StreamFileError
-        Naming those that it has, and the nearest.
+        Naming those that it has, and the nearest; or what to install.
     """
     if method not in METHODS:
         message = (
@@ -109,6 +113,7 @@ def check_method(method: str) -> None:
             f"choose one of {', '.join(METHODS)}"
         )
         raise StreamFileError(message)
+    check_installed(method)
 
 
 def check(
@@ -160,71 +165,60 @@ def check(
     ]
     counts = {"reference": reference.num_rows, "current": current.num_rows, "rejected": 0}
     notes: list[str] = []
-    if method == "knn-ks" and max(reference.num_rows, current.num_rows) > paper.MOST_ROWS:
-        notes.append(f"knn-ks compares {paper.MOST_ROWS:,} rows of a longer table, evenly taken")
-        reference, current = _thin(reference, paper.MOST_ROWS), _thin(current, paper.MOST_ROWS)
+    by_rows = ROW_METHODS.get(method)
+    if by_rows is not None and max(reference.num_rows, current.num_rows) > by_rows.most_rows:
+        most = by_rows.most_rows
+        notes.append(f"{method} compares {most:,} rows of a longer table, evenly taken")
+        reference, current = _thin(reference, most), _thin(current, most)
     sizes = reference.num_rows, current.num_rows
     encoder = fit_encoder(
         _thin(reference, SAMPLE_ROWS),
         columns,
         features=features,
         conditions=list(condition_on),
-        window_rows=min(sizes) if method == "moments" else 0,
+        window_rows=0 if by_rows else min(sizes),
     )
-    length = _block_length(min(sizes), _dependence_time(encoder, _head(reference)), notes)
-    if method != "moments":  # then every row is in a block
+    dependence = _dependence_time(encoder, _head(reference))
+    length = _block_length(min(sizes), dependence, notes)
+    if by_rows is not None:  # then every row is in a block
         length = max(length, max(sizes) / MOST_BLOCKS)
     numbers = [_number(rows, length) for rows in sizes]
     parts_p = profile_blocks(encoder, reference, numbers[0])
     parts_q = profile_blocks(encoder, current, numbers[1])
     whole_p, whole_q = (functools.reduce(operator.add, p.values()) for p in (parts_p, parts_q))
-    blocks_p, blocks_q = ([p[k].gram for k in p if k % 2 == 0] for p in (parts_p, parts_q))
-    stack = np.stack([*blocks_p, *blocks_q])
-    rng = np.random.default_rng(seed)
     rates = _rates(encoder, list(parts_p.values()), whole_p + whole_q)
-    if method == "moments":
-
-        def null_without(removed: tuple[int, ...]) -> Null:
-            grams, groups = without(stack, encoder.groups, removed)
-            return fit_null(grams, groups, min(len(blocks_p), len(blocks_q)), rng)
-
-        found = locate(
-            whole_p,
-            whole_q,
-            encoder.groups,
+    untested = _untested(method, encoder)
+    if len(untested) == len(features):
+        message = f"{method} tests numbers only, and no feature is one; use moments or fisher"
+        raise ReferenceDataError(message)
+    if untested:
+        names = ", ".join(repr(encoder.names[j]) for j in untested)
+        notes.append(f"{method} tests numbers only; these explain the others: {names}")
+    rng = np.random.default_rng(seed)
+    if by_rows is None:
+        bases = encoder.bases(min(sizes) / dependence)
+        found = _by_grams(
+            method,
+            bases,
+            (parts_p, parts_q),
             rates,
-            null_without,
+            rng,
             level=false_alarm_rate,
             ignore_below=floor,
         )
     else:
-        blocks = paper.Blocks(
-            grams=stack,
-            in_window=np.arange(len(stack)) >= len(blocks_p),
+        rows = Rows(
+            phi=np.concatenate([encoder.encode(table)[0] for table in (reference, current)]),
+            block=np.concatenate([numbers[0] // 2, numbers[1] // 2 + len(parts_p)]),
+            in_window=np.arange(len(parts_p) + len(parts_q)) >= len(parts_p),
             groups=encoder.groups,
             numeric=[j for j, coding in enumerate(encoder.features) if coding.kind == "numeric"],
-            rows=lambda: np.concatenate([encoder.encode(t)[0] for t in (reference, current)]),
-            block=np.concatenate([numbers[0] // 2, numbers[1] // 2 + len(blocks_p)]),
         )
-        untested = paper.untested(method, blocks)
-        if untested and not blocks.numeric:
-            message = f"{method} tests numbers only, and no feature is one; use moments or fisher"
-            raise ReferenceDataError(message)
-        if untested:
-            names = ", ".join(repr(encoder.names[j]) for j in untested)
-            notes.append(f"{method} tests numbers only; these explain the others: {names}")
-        found = [
-            item
-            for item in name_in_turn(
-                partial(paper.evidence, method, blocks, rng=rng, ignore_below=floor),
-                whole_p,
-                whole_q,
-                rates,
-                level=false_alarm_rate,
-                ignore_below=floor,
-            )
-            if item.alarm or item.feature not in untested
-        ]
+        conditional = partial(evidence, by_rows, rows, rng=rng, ignore_below=floor)
+        found = name_in_turn(
+            conditional, whole_p, whole_q, rates, level=false_alarm_rate, ignore_below=floor
+        )
+    found = [item for item in found if item.alarm or item.feature not in untested]
     return Comparison(
         tuple(_findings(found, encoder, whole_p, whole_q, columns)),
         counts,
@@ -232,6 +226,53 @@ def check(
         tuple(notes),
         method,
     )
+
+
+def _by_grams(
+    name: str,
+    all_bases: Sequence[Basis],
+    parts: tuple[Mapping[int, Profile], Mapping[int, Profile]],
+    rates: Sequence[tuple[RateLaw, RateLaw] | None],
+    rng: np.random.Generator,
+    *,
+    level: float,
+    ignore_below: float,
+) -> list[Evidence]:
+    """Locate by a method that needs no rows; blocks with even numbers are those exchanged."""
+    method = GRAM_METHODS[name]
+    whole = [functools.reduce(operator.add, own.values()) for own in parts]
+    blocks = [[own[k].gram for k in own if k % 2 == 0] for own in parts]
+    stack, size = np.stack([*blocks[0], *blocks[1]]), min(map(len, blocks))
+
+    def null_without(removed: tuple[int, ...]) -> Null:
+        bases = method.bases(all_bases, removed)
+        return fit_null(
+            stack,
+            method.within(bases),
+            size,
+            rng,
+            rows=float(stack[:, 0, 0].mean() * size),
+            shares=method.parts(bases),
+            draws=draws(stack.shape[-1]),
+        )
+
+    return locate(
+        whole[0],
+        whole[1],
+        method,
+        all_bases,
+        rates,
+        null_without,
+        level=level,
+        ignore_below=ignore_below,
+    )
+
+
+def _untested(method: str, encoder: Encoder) -> list[int]:
+    """Return the features with columns that a method has no test for."""
+    if method in GRAM_METHODS and GRAM_METHODS[method].categories:
+        return []
+    return [j for j, coding in enumerate(encoder.features) if coding.indicators]
 
 
 def _findings(

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from monitors.basis import Basis
 from monitors.imputation import fill_gaps
 from monitors.quantile_table import WINSOR, QuantileTable
 from schemas.errors import ReferenceDataError
@@ -89,6 +90,24 @@ class Encoder:
             groups.append(np.arange(at, at + width))
             at += width
         return groups
+
+    def bases(self, rows: float) -> tuple[Basis, ...]:
+        """Return the first terms alone and, if a window has the rows for them, all basis columns.
+
+        A dependence that the first terms carry drowns in the noise of twice the columns; one that
+        only the second terms carry cannot be seen without them.
+
+        Parameters
+        ----------
+        rows : independent rows of a window.
+        """
+        whole = Basis(np.arange(len(self.centre)), tuple(self.groups))
+        if self.terms == 1:
+            return (whole,)
+        placed = zip((*self.features, *self.conditions), self._starts, strict=False)
+        second = [start + 1 for coding, start in placed if coding.kind == "numeric"]
+        first = whole.keep(np.setdiff1d(whole.columns, second))
+        return (first, whole) if rows >= ROWS_PER_TERM * len(second) * self.terms else (first,)
 
     @property
     def known_values(self) -> dict[str, frozenset[str]]:

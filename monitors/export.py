@@ -26,8 +26,10 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from monitors.budget import forecast_monitors
+from monitors.alarms.sentinel import alarms_allowed
+from monitors.budget import false_alarms_allowed, forecast_monitors
 from monitors.catalogue import CATALOGUE, PREFIX, TOP_FEATURES, Metric
+from monitors.rollup import ALL_KEYS
 from monitors.snapshot import SCORE_BUCKETS, RunSnapshot
 from schemas.errors import OutputError
 from schemas.stream import Stream
@@ -55,7 +57,7 @@ def collect(snapshot: RunSnapshot, allow: Collection[str] = ()) -> list[Family]:
     """
     stream = Stream.model_validate(snapshot.manifest["stream"])
     found: dict[str, dict[tuple[str, ...], Value]] = {metric.name: {} for metric in CATALOGUE}
-    for part in (_state, _features, _forecasts, _quality, _health):
+    for part in (_state, _sentinel, _features, _forecasts, _quality, _health):
         for name, labels, value in part(snapshot, stream, allow):
             found[PREFIX + name][(stream.name, *labels)] = value
     return [_family(metric, found[metric.name]) for metric in CATALOGUE]
@@ -149,16 +151,21 @@ Part = Iterator[tuple[str, tuple[str, ...], Value]]
 
 
 def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
-    per_window = stream.alarms.per_window(stream.window.every_seconds)
-    yield "false_alarms_allowed", (), per_window * snapshot.windows
     alarms = dict(snapshot.alarms.iter_rows())
+    allowed = false_alarms_allowed(stream, snapshot.windows, sum(alarms.values()))
+    yield "false_alarms_allowed", (), allowed
+    shifts = {monitor: counts for monitor, *counts in snapshot.episodes.iter_rows()}
     on: list[str] = [*forecast_monitors(stream)] if stream.forecasts else []
     if stream.monitors.feature_shift:
         on = ["feature_shift", *on]
+    on += stream.monitors.marginals
     for monitor in {*on, *snapshot.latest["monitor"]}:  # those that are on start at 0
         latest = snapshot.latest.filter(pl.col("monitor") == monitor)
         yield "alarms_total", (monitor,), alarms.get(monitor, 0)
         yield "alarm_active", (monitor,), float(latest["alarm"].any())
+        opened, still_open = shifts.get(monitor, (0, 0))
+        yield "episodes_total", (monitor,), opened
+        yield "episodes_open", (monitor,), still_open
         strongest = (
             latest.drop_nulls(["statistic", "threshold"])
             .with_columns(margin=pl.col("statistic") - pl.col("threshold"))
@@ -168,6 +175,15 @@ def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
         for statistic, threshold in strongest.select("statistic", "threshold").iter_rows():
             yield "drift_log_evidence", (monitor,), statistic
             yield "drift_log_evidence_threshold", (monitor,), threshold
+
+
+def _sentinel(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+    if stream.monitors.feature_shift is False:
+        return
+    ((tests, alarms, level),) = snapshot.sentinel.iter_rows()
+    yield "sentinel_tests_total", (), tests
+    yield "sentinel_alarms_total", (), alarms
+    yield "sentinel_alarms_allowed", (), alarms_allowed(tests, level) if tests else 0
 
 
 def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> Part:
@@ -187,6 +203,9 @@ def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> 
     shown = features.with_row_index("place").filter(
         (pl.col("place") < TOP_FEATURES) | pl.col("subject").is_in(list(allow))
     )
+    single = snapshot.latest.filter(pl.col("monitor") == "feature_shift", pl.col("key") != ALL_KEYS)
+    for name, which in (("keys_tested", pl.col("status") == "tested"), ("keys_alarming", "alarm")):
+        yield name, (), single.filter(which)["key"].n_unique()
     yield "features_tested", (), features.height
     yield "features_over_threshold", (), int(features["over"].sum())
     yield "feature_series_dropped", (), features.height - shown.height

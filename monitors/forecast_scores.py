@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from monitors.counts import RateLaw, fit_rate
 from schemas.errors import BaselineError
 from transforms.scores import interval_misses, pinball_loss, pit_values
 
 Floats = NDArray[np.float64]
 Monitor = Literal["coverage", "pinball", "pit"]
 
-NULL_VERSION = 1
+NULL_VERSION = 2
 PIT_BINS = 10
 FEWEST_WINDOWS = 8  # of the reference: fewer say too little about the spread between windows
 FEWEST_ROWS = 20  # scored in a window
-_LONGER = 1.5  # times the reference's windows' rows: what they do not show may count in a window
 _NO_SPREAD = 1e-9  # of logs: rounding
 _LARGEST_STATISTIC = 300.0  # −log10 of the smallest p-value that a float can hold
 
@@ -124,11 +124,8 @@ class ScoreNull:
     """What windows look like when nothing is wrong, learnt from the reference's windows."""
 
     interval: float  #: nominal coverage, for the explanations
-    windows: int  #: of the reference that had enough rows
-    rows: int  #: scored in those windows, all together
+    misses: RateLaw  #: of outcomes outside the interval; knows how many windows had enough rows
     window_rows: float  #: scored in the median one
-    misses: int
-    miss_chi_square: float  #: Pearson's, of the windows' misses about their common rate
     log_pinball: tuple[float, float]  #: mean and standard deviation of log mean loss
     pit_share: tuple[float, ...]  #: of each bin, with half a row added to each
     log_chi_square: tuple[float, float]  #: mean and standard deviation of log PIT χ²
@@ -154,7 +151,8 @@ class ScoreNull:
             )
         for name, value in parts.items():
             parts[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**parts)
+        misses = parts["misses"] | {"prior": tuple(parts["misses"]["prior"])}
+        return cls(**parts | {"misses": RateLaw(**misses)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +189,7 @@ def score_null(per_window_reference: Sequence[ForecastScores], interval: float) 
     counts = [w.scored for w in per_window_reference if w.scored]
     typical = float(np.median(counts)) if counts else 0.0
     used = [w for w in per_window_reference if w.scored >= max(1.0, typical / 2)]
-    n = np.array([w.scored for w in used], np.float64)
-    misses = np.array([w.misses for w in used], np.float64)
-    rate = _rate(misses.sum(), n.sum())
+    misses = np.array([w.misses for w in used], np.int64)
     with np.errstate(divide="ignore"):
         losses = np.log([w.pinball for w in used])
     bins = np.array([w.pit for w in used], np.float64).reshape(-1, PIT_BINS)
@@ -201,11 +197,8 @@ def score_null(per_window_reference: Sequence[ForecastScores], interval: float) 
     chi_squares = [_pit_chi_square(own, _shares(bins.sum(axis=0) - own)) for own in bins]
     return ScoreNull(
         interval=interval,
-        windows=len(used),
-        rows=int(n.sum()),
+        misses=fit_rate(misses, np.array([w.scored for w in used], np.float64)),
         window_rows=typical,
-        misses=int(misses.sum()),
-        miss_chi_square=float(((misses - n * rate) ** 2 / (n * rate * (1 - rate))).sum()),
         log_pinball=_mean_and_deviation(losses),
         pit_share=tuple(_shares(bins.sum(axis=0)).tolist()),
         log_chi_square=_mean_and_deviation(np.log(np.maximum(chi_squares, 1e-300))),
@@ -215,8 +208,8 @@ def score_null(per_window_reference: Sequence[ForecastScores], interval: float) 
 def test_scores(window: ForecastScores, null: ScoreNull) -> dict[Monitor, ScoreResult]:
     """Test coverage, pinball loss and PIT of one window against the reference's windows.
 
-    - coverage, two-sided: binomial misses about the reference's rate, over-dispersed by a factor D
-      (`_coverage`). Effect: change of the share inside the interval.
+    - coverage, two-sided: the exact count of misses, over-dispersed like the reference's
+      (`monitors.counts`). Effect: change of the share inside the interval.
     - pinball, one-sided: log of the mean loss against its mean over the reference's windows, by the
       predictive t distribution, s √(1 + 1/C). Effect: relative change of the mean loss.
     - PIT: log of the χ² of the histogram against the reference's histogram, whose mean over windows
@@ -227,9 +220,9 @@ def test_scores(window: ForecastScores, null: ScoreNull) -> dict[Monitor, ScoreR
     in shorter windows, and not to average out in longer ones.
     """
     reason = None
-    if null.windows < FEWEST_WINDOWS:
+    if null.misses.windows < FEWEST_WINDOWS:
         reason = (
-            f"the reference has {null.windows} windows with scored forecasts, "
+            f"the reference has {null.misses.windows} windows with scored forecasts, "
             f"at least {FEWEST_WINDOWS} are needed"
         )
     elif window.scored < FEWEST_ROWS:
@@ -248,35 +241,12 @@ def test_scores(window: ForecastScores, null: ScoreNull) -> dict[Monitor, ScoreR
 
 
 def _coverage(window: ForecastScores, null: ScoreNull) -> ScoreResult:
-    """Binomial tail of n/D rows, averaged over what is known of the over-dispersion D >= 1.
-
-    With Pearson's X² of C windows, D given X² is scaled-inverse-χ² with C − 1 degrees of freedom,
-    cut off at 1. Where X² <= C − 1 there is no sign of over-dispersion: D = 1, and the tail is the
-    exact binomial one (not for a much longer window, in which a D near 1 would grow). The factor
-    1 + n/N carries the uncertainty of the reference's rate. For any n/D the binomial tail is a
-    regularised incomplete beta function, here with a count of its own half way between one of the
-    n rows and one of the n/D.
-    """
-    n = window.scored
-    rate = _rate(null.misses, null.rows)
-    degrees = null.windows - 1
-    factors, weights = np.ones(1), np.ones(1)
-    grown = max(1.0, n / null.window_rows)
-    if null.miss_chi_square > degrees or grown > _LONGER:
-        factors = np.geomspace(1.0, max(2.0, 20 * null.miss_chi_square / degrees), 400)
-        log_weight = -degrees / 2 * np.log(factors) - null.miss_chi_square / (2 * factors)
-        weights = np.exp(log_weight - log_weight.max())  # per unit of log D
-        weights /= weights.sum()
-    factors = 1 + (factors - 1) * grown
-    size = n / (factors * (1 + n / null.rows))
-    misses = window.misses / n * size
-    own = (1 + 1 / factors) / 2
-    fewer = special.betainc(np.maximum(size - misses, 1e-9), misses + own, 1 - rate)
-    more = special.betainc(np.maximum(misses, 1e-9), size - misses + own, rate)
-    p_value = min(1.0, 2 * min(float(weights @ fewer), float(weights @ more)))
+    n, law = window.scored, null.misses
+    statistic = law.evidence(window.misses, n, two_sided=True, times_longer=n / null.window_rows)
+    rate = (law.events + 0.5) / (law.rows + 1.0)  # kept off 0 and 1 by half a row on each side
     return ScoreResult(
-        statistic=_surprise(p_value),
-        p_value=p_value,
+        statistic=statistic,
+        p_value=10.0**-statistic,
         effect=rate - window.misses / n,
         explanation=(
             f"{_percent(window.coverage)} of outcomes fell inside the {_percent(null.interval)} "
@@ -297,7 +267,7 @@ def _pinball(window: ForecastScores, null: ScoreNull) -> ScoreResult:
             "not tested: forecasts are exact, or lose the same in every window",
         )
     deviation *= math.sqrt(max(1.0, null.window_rows / window.scored))
-    p_value = _predictive_tail(math.log(window.pinball), mean, deviation, null.windows)
+    p_value = _predictive_tail(math.log(window.pinball), mean, deviation, null.misses.windows)
     change = window.pinball / reference - 1
     return ScoreResult(
         statistic=_surprise(p_value),
@@ -318,7 +288,7 @@ def _pit(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     chi_square = _pit_chi_square(bins, share)
     grown = max(1.0, window.scored / null.window_rows)  # as χ² of the same shift would
     value = math.log(max(chi_square / grown, 1e-300))  # 0 when the histogram is the reference's own
-    p_value = _predictive_tail(value, mean, deviation, null.windows)
+    p_value = _predictive_tail(value, mean, deviation, null.misses.windows)
     difference = bins / bins.sum() - share
     worst = int(np.argmax(np.abs(difference)))
     return ScoreResult(
@@ -353,11 +323,6 @@ def _pit_chi_square(bins: Floats, share: Floats) -> float:
 def _shares(bins: Floats) -> Floats:
     shares: Floats = (bins + 0.5) / (bins.sum() + PIT_BINS / 2)
     return shares
-
-
-def _rate(misses: float, rows: float) -> float:
-    """Share of misses, kept off 0 and 1 by half a row on each side (Jeffreys)."""
-    return (misses + 0.5) / (rows + 1)
 
 
 def _mean_and_deviation(values: Floats) -> tuple[float, float]:

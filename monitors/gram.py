@@ -10,13 +10,14 @@ import functools
 import itertools
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitors.encoder import Encoder, FloatArray
+from monitors.marginals.histograms import NO_HISTOGRAMS, Bins, histogram, histograms
 
 CHUNK = 16_384  # rows encoded at a time: few enough for the cache, enough to pay a call per column
 
@@ -27,6 +28,8 @@ class Profile:
 
     gram: FloatArray  #: shape (p + 1, p + 1), of [1, φ(x)]; its first entry is the number of rows
     counts: NDArray[np.int64]  #: shape (features, 2): missing values, values new to the reference
+    #: shape (features, WIDTH), where marginals are watched
+    histograms: FloatArray = field(default_factory=lambda: NO_HISTOGRAMS)
 
     @property
     def rows(self) -> int:
@@ -35,17 +38,24 @@ class Profile:
 
     def __add__(self, other: Profile) -> Profile:
         """Merge two profiles."""
-        return Profile(self.gram + other.gram, self.counts + other.counts)
+        return Profile(
+            self.gram + other.gram,
+            self.counts + other.counts,
+            self.histograms + other.histograms,
+        )
 
 
-def profile(encoder: Encoder, table: pa.Table) -> Profile:
-    """Profile a table of typed rows."""
+def profile(encoder: Encoder, table: pa.Table, bins: Bins | None = None) -> Profile:
+    """Profile a table of typed rows, with histograms where there are bins."""
     parts = (_sums(phi, flags) for _, phi, flags in _chunks(encoder, table))
-    return functools.reduce(operator.add, parts)
+    whole = functools.reduce(operator.add, parts)
+    if bins is None:
+        return whole
+    return replace(whole, histograms=histogram(bins, table))
 
 
 def profile_blocks(
-    encoder: Encoder, table: pa.Table, block: NDArray[np.int64]
+    encoder: Encoder, table: pa.Table, block: NDArray[np.int64], bins: Bins | None = None
 ) -> dict[int, Profile]:
     """Profile each block of a table.
 
@@ -53,6 +63,7 @@ def profile_blocks(
     ----------
     block : int64 array, shape (rows,)
         The block of each row.
+    bins : of histograms; None: without.
     """
     if np.any(block[1:] < block[:-1]):
         order = np.argsort(block, kind="stable")
@@ -64,7 +75,14 @@ def profile_blocks(
         for low, high in itertools.pairwise([*starts, len(own)]):
             number, part = int(own[low]), _sums(phi[low:high], flags[low:high])
             profiles[number] = profiles[number] + part if number in profiles else part
-    return profiles
+    if bins is None:
+        return profiles
+    numbers, group = np.unique(block, return_inverse=True)
+    found = histograms(bins, table, group, len(numbers))
+    return {
+        number: replace(profiles[number], histograms=own)
+        for number, own in zip(numbers.tolist(), found, strict=True)
+    }
 
 
 def _chunks(
@@ -76,8 +94,7 @@ def _chunks(
 
 
 def _sums(phi: FloatArray, flags: NDArray[np.bool_]) -> Profile:
-    counts = [[np.count_nonzero(kind) for kind in feature] for feature in flags.transpose(1, 2, 0)]
-    return Profile(gram_matrix(phi), np.array(counts, dtype=np.int64))
+    return Profile(gram_matrix(phi), np.count_nonzero(flags, axis=0))
 
 
 def gram_matrix(phi: FloatArray) -> FloatArray:

@@ -11,13 +11,20 @@ from monitors.explain import explain
 from monitors.feature_shift.locate import Evidence
 from monitors.feature_shift.reference import Reference
 from monitors.forecast_scores import test_scores, threshold_for
+from monitors.gram import Profile
+from monitors.marginals.findings import marginal_findings
+from monitors.rollup import ALL_KEYS, RollUp, count_keys
 from monitors.window import WindowPart
+from schemas.monitors import FeatureShift
 from schemas.records import Finding, WindowKey
-from schemas.stream import FeatureShift, Stream
+from schemas.stream import Stream
 
 SEED = 20_260_101  # of the bootstrap: the same window gives the same finding, whoever asks
 REPEATED = 1.1  # rows per event time: the estimate of the times has an error of 2 %
-NO_BASELINE = "not tested: the reference has no rows of this key, or too few"
+NO_BASELINE = (
+    "not tested: the reference has no rows of this key, or too few; "
+    "`key_baseline: pooled` compares a key with all keys"
+)
 
 
 def judge(
@@ -30,8 +37,39 @@ def judge(
     stream : the stream file as it is now; its alarm budget and monitors count, not those at the
         time of `fit`.
     """
-    level = level_per_test(stream, len(baseline.references))
-    about: dict[str, Any] = {
+    level = level_per_test(stream, baseline.keys)
+    about = _about(baseline, stream, window)
+    repeated = _repeated(baseline, part)
+    options = stream.monitors.feature_shift
+    if options is not False:
+        reference = baseline.reference_of(window.key)
+        yield from _feature_shift(
+            baseline, stream, about, part.profile, reference, level, options, repeated
+        )
+    if stream.monitors.marginals:
+        reference = baseline.reference_of(window.key)
+        reason = NO_BASELINE if reference is None else repeated
+        yield from marginal_findings(
+            baseline.encoder, reference, stream, part.profile, level, about, reason
+        )
+    yield from _forecasts(baseline, stream, about, part, level, repeated)
+
+
+def judge_all_keys(
+    baseline: Baseline, stream: Stream, window: WindowKey, rolled: RollUp
+) -> Iterator[Finding]:
+    """Yield the findings about one window of all keys together."""
+    reference, options = baseline.references.get(ALL_KEYS), stream.monitors.feature_shift
+    if reference is None or options is False:
+        return
+    level = level_per_test(stream, baseline.keys)
+    about = _about(baseline, stream, window)
+    found = _feature_shift(baseline, stream, about, rolled.profile, reference, level, options, None)
+    yield from count_keys(found, rolled, baseline.encoder.names)
+
+
+def _about(baseline: Baseline, stream: Stream, window: WindowKey) -> dict[str, Any]:
+    return {
         "stream": stream.name,
         "key": window.key,
         "window_start": window.start,
@@ -39,11 +77,6 @@ def judge(
         "window_index": window.index,
         "baseline_id": baseline.id,
     }
-    repeated = _repeated(baseline, part)
-    options = stream.monitors.feature_shift
-    if options is not False:
-        yield from _feature_shift(baseline, stream, about, part, level, options, repeated)
-    yield from _forecasts(baseline, stream, about, part, level, repeated)
 
 
 def _repeated(baseline: Baseline, part: WindowPart) -> str | None:
@@ -64,7 +97,8 @@ def _feature_shift(
     baseline: Baseline,
     stream: Stream,
     about: dict[str, Any],
-    part: WindowPart,
+    window: Profile,
+    reference: Reference | None,
     level: float,
     options: FeatureShift,
     repeated: str | None,
@@ -72,15 +106,15 @@ def _feature_shift(
     shared = about | {
         "monitor": "feature_shift",
         "method": options.method,
-        "rows": part.profile.rows,
+        "rows": window.rows,
     }
-    reference = baseline.references.get(about["key"])
-    reason = NO_BASELINE if reference is None else reference.too_few(part.profile.rows) or repeated
+    reason = NO_BASELINE if reference is None else reference.too_few(window.rows) or repeated
     if reference is None or reason is not None:
         for name in baseline.encoder.names:
             yield _not_tested(shared, name, str(reason))
         return
-    found = reference.test(part.profile, level=level, ignore_below=options.ignore_below, seed=SEED)
+    found = reference.test(window, level=level, ignore_below=options.ignore_below, seed=SEED)
+    adjusted = reference.adjusted(found, window.rows)
     named = [item.feature for item in found if item.alarm]
     for rank, item in enumerate(found, start=1):
         yield Finding(
@@ -93,7 +127,8 @@ def _feature_shift(
             effect=item.effect,
             alarm=item.alarm,
             rank=rank,
-            explanation=_sentence(item, baseline, stream, reference, part, named[: rank - 1]),
+            explanation=_sentence(item, baseline, stream, reference, window, named[: rank - 1]),
+            p_adjusted=adjusted[rank - 1],
         )
 
 
@@ -102,10 +137,10 @@ def _sentence(
     baseline: Baseline,
     stream: Stream,
     reference: Reference,
-    part: WindowPart,
+    window: Profile,
     set_aside: list[int],
 ) -> str:
-    return explain(item, baseline.encoder, reference.total, part.profile, stream.columns, set_aside)
+    return explain(item, baseline.encoder, reference.total, window, stream.columns, set_aside)
 
 
 def _forecasts(
@@ -140,6 +175,7 @@ def _forecasts(
                 alarm=result.statistic > threshold,
                 rank=1,
                 explanation=result.explanation,
+                p_adjusted=result.p_value,
             )
 
 

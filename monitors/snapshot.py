@@ -41,6 +41,8 @@ class RunSnapshot:
     forecasts: pl.DataFrame  #: target, scored, below, above, width (sum)
     expectations: pl.DataFrame  #: severity, result, checks
     rejects: pl.DataFrame  #: reason, rows
+    episodes: pl.DataFrame  #: monitor, episodes, open
+    sentinel: pl.DataFrame  #: tests, alarms (of different stretches of the reference), level
 
 
 def take_snapshot(manifest: Mapping[str, Any], scan: Callable[[str], pl.LazyFrame]) -> RunSnapshot:
@@ -53,18 +55,21 @@ def take_snapshot(manifest: Mapping[str, Any], scan: Callable[[str], pl.LazyFram
     """
     findings = scan("findings").sort("revision").unique("id", keep="last", maintain_order=True)
     ends = [scan(name).select(pl.col("window_end").max()) for name in ("findings", "summaries")]
-    latest, alarms, scores, windows, watermark, forecasts, expectations, rejects = pl.collect_all(
+    windows, watermark, *tables = pl.collect_all(
         [
+            findings.select(pl.struct(_WINDOW).n_unique()),
+            pl.concat(ends).select(pl.col("window_end").max()),
             latest_findings(findings),
             _alarms(findings),
             _scores(findings),
-            findings.select(pl.struct(_WINDOW).n_unique()),
-            pl.concat(ends).select(pl.col("window_end").max()),
             score_intervals(scan("forecasts")),
             _count(scan("expectations"), "severity", "result", name="checks"),
             _count(scan("rejects"), "reason", name="rows"),
+            _episodes(scan("episodes")),
+            _sentinel(scan("sentinels")),
         ]
     )
+    latest, alarms, scores, forecasts, expectations, rejects, episodes, sentinel = tables
     return RunSnapshot(
         manifest=manifest,
         latest=latest,
@@ -75,6 +80,8 @@ def take_snapshot(manifest: Mapping[str, Any], scan: Callable[[str], pl.LazyFram
         forecasts=forecasts,
         expectations=expectations,
         rejects=rejects,
+        episodes=episodes,
+        sentinel=sentinel,
     )
 
 
@@ -134,6 +141,23 @@ def _scores(findings: pl.LazyFrame) -> pl.LazyFrame:
         **{str(le): (score <= le).sum() for le in SCORE_BUCKETS},
         count=pl.col("statistic").count(),
         sum=score.sum(),
+    )
+
+
+def _episodes(episodes: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        episodes.group_by("monitor")
+        .agg(episodes=pl.len(), open=pl.col("open").sum())
+        .sort("monitor")
+    )
+
+
+def _sentinel(sentinels: pl.LazyFrame) -> pl.LazyFrame:
+    different = sentinels.group_by("key", "monitor", "block", "blocks").agg(
+        pl.col("alarm").any(), pl.col("level").max()
+    )
+    return different.select(
+        tests=pl.len(), alarms=pl.col("alarm").sum(), level=pl.col("level").max()
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -132,6 +132,38 @@ def summarise(
         Where a column has an entry, rows with any other value are counted in `new_values`.
     """
     frame = pl.DataFrame(table.select(list(columns)))
+    wanted = _wanted(columns, known)
+    found = frame.select(wanted).row(0, named=True) if wanted else {}
+    return _table_summary(frame, columns, found)
+
+
+def summarise_groups(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    rows: Sequence[int],
+    known: Mapping[str, frozenset[str]] = _NONE_KNOWN,
+) -> list[TableSummary]:
+    """Summarise groups of rows that follow each other, each of at least one row; see `summarise`.
+
+    Parameters
+    ----------
+    rows : number of rows of each group.
+    """
+    frame = pl.DataFrame(table.select(list(columns)))
+    group = pl.Series("\0group", np.repeat(np.arange(len(rows)), rows))
+    found = (
+        frame.group_by(group, maintain_order=True)
+        .agg(_wanted(columns, known))
+        .iter_rows(named=True)
+    )
+    starts = np.cumsum([0, *rows]).tolist()
+    return [
+        _table_summary(frame.slice(start, count), columns, one)
+        for start, count, one in zip(starts, rows, found, strict=False)
+    ]
+
+
+def _wanted(columns: Mapping[str, Column], known: Mapping[str, frozenset[str]]) -> list[pl.Expr]:
     wanted: list[pl.Expr] = []
     for name, column in columns.items():
         wanted.append(pl.col(name).null_count().alias(f"{name}\0nulls"))
@@ -146,8 +178,13 @@ def summarise(
         elif name in known:
             new = ~pl.col(name).is_in(sorted(known[name]))
             wanted.append(new.sum().alias(f"{name}\0new"))
-    found = frame.select(wanted).row(0, named=True) if wanted else {}
-    rows = table.num_rows
+    return wanted
+
+
+def _table_summary(
+    frame: pl.DataFrame, columns: Mapping[str, Column], found: Mapping[str, Any]
+) -> TableSummary:
+    rows = frame.height
     return TableSummary(
         {
             name: _column_summary(frame, name, column, rows, found)

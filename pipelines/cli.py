@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from monitors.check import Comparison
 
 FAULT, MISTAKE, ALARMED, INTERRUPTED = 1, 2, 3, 130
+MOST_EPISODES = 50  # that `run` prints
 WIDE = 160  # columns of text that goes to a file or a pipe, where no terminal says how many
 
 app = typer.Typer(
@@ -102,15 +103,29 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text))
 
 
-def _alarm_lines(alarms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for alarm in alarms:
-        when = (
-            f"window {alarm['window_index']}"
-            if alarm["window_start"] is None
-            else f"{alarm['window_start']:%Y-%m-%d %H:%M}"
-        )
-        key = "" if alarm["key"] == "{}" else f" {alarm['key']}"
-        yield f"  {when}{key}  {alarm['monitor']}  {alarm['subject']}: {alarm['explanation']}"
+def _episode_line(episode: Mapping[str, Any]) -> str:
+    """Say in one line what moved, when, for how long, and how."""
+    when = (
+        f"window {episode['start_index']}"
+        if episode["start"] is None
+        else f"{episode['start']:%Y-%m-%d %H:%M}"
+    )
+    windows = "1 window" if episode["windows"] == 1 else f"{episode['windows']} windows"
+    still = ", open" if episode["open"] else ""
+    key = "" if episode["key"] == "{}" else f" {episode['key']}"
+    what = f"{episode['monitor']}  {episode['subject']}: {episode['explanation']}"
+    return f"  {when}{key}  {windows}{still}  {what}"
+
+
+def _keys_line(findings: pl.DataFrame) -> str:
+    """Say how many keys alarmed, and in how many windows all of them together."""
+    from monitors.rollup import ALL_KEYS
+
+    single = findings.filter(findings["key"] != ALL_KEYS)
+    alarmed, keys = single.filter(single["alarm"])["key"].n_unique(), single["key"].n_unique()
+    together = findings.filter(alarm=True, key=ALL_KEYS).select("window_start", "window_index")
+    windows = f"{together.n_unique():,} window{'s' * (together.n_unique() != 1)}"
+    return f"keys: {alarmed:,} of {keys:,} alarmed; all keys together in {windows}"
 
 
 def _not_tested(findings: pl.DataFrame) -> Iterator[str]:
@@ -255,25 +270,36 @@ def run(
     for line in _not_tested(findings):
         _err.print(Text(f"note: {line}"))
     _out.print(Text(f"windows: {done.manifest['windows']}; alarms: {alarms.height}; in {folder}"))
-    for line in _alarm_lines(
-        alarms.sort("window_start", "window_index", "monitor", "rank").to_dicts()
-    ):
-        _out.print(Text(line))
+    if stream.key:
+        _out.print(Text(_keys_line(findings)))
+    shifts = done.table("episodes")
+    for episode in shifts.head(MOST_EPISODES).iter_rows(named=True):
+        _out.print(Text(_episode_line(episode)))
+    if shifts.height > MOST_EPISODES:
+        _out.print(f"  and {shifts.height - MOST_EPISODES:,} more; `tidegauge report` sums them up")
     if fail_on_alarm and alarms.height:
         sys.exit(ALARMED)
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0913, PLR0917 (an option each)
     reference: Annotated[str, typer.Argument(metavar="REFERENCE")],
     current: Annotated[str, typer.Argument(metavar="CURRENT")],
-    method: Annotated[str, typer.Option(help="moments, fisher, model-ks or knn-ks.")] = "moments",
+    method: Annotated[
+        str, typer.Option(help="moments, fisher, model-ks, knn-ks, pit or flow.")
+    ] = "moments",
     false_alarm_rate: Annotated[
         float, typer.Option(help="Per comparison, over all features together.")
     ] = 0.05,
     condition_on: Annotated[
         list[str] | None,
         typer.Option(help="A column that explains the others; may be given again."),
+    ] = None,
+    lag: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Rows ago: numbers' earlier values explain them; may be given again."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -293,6 +319,7 @@ def check(
         false_alarm_rate=false_alarm_rate,
         condition_on=condition_on or [],
         seed=seed,
+        lags=lag or [],
     )
     for note in result.notes:
         _err.print(Text(f"note: {note}"))

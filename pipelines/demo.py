@@ -190,7 +190,7 @@ def _screen(out: Path, fitted: FitReport, runs: dict[str, Run]) -> Group:
     where.add_row(
         "tables",
         Text(
-            f"{out / f'weather-{broken}.run'}/{{findings,forecasts,rejects,summaries,expectations}}"
+            f"{out / f'weather-{broken}.run'}/{{findings,episodes,forecasts,rejects,summaries,…}}"
         ),
     )
     where.add_row(

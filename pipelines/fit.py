@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitors.baseline import Baseline, Forecaster, save_baseline
-from monitors.beam import MergeParts, ProfileBlocks, SummariseRows
+from monitors.beam import MergeParts, SummariseRows
 from monitors.encoder import Encoder, fit_encoder
 from monitors.expectations import gate, validate_reference
-from monitors.feature_shift.reference import Reference, blocks_per_window, reference_from_blocks
+from monitors.feature_shift.reference import blocks_per_window
 from monitors.forecast_scores import ForecastScores, score, score_null
-from monitors.gram import Profile
 from monitors.judge import SEED
+from monitors.pooling import is_pooled, windows_drawn
+from monitors.rollup import ALL_KEYS
 from monitors.summary import TableSummary, merge
-from pipelines.files import write_text
+from pipelines.fit_references import Cut, fit_references
 from pipelines.run_folder import RowCounts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, read_parts, staging_folder
@@ -35,6 +35,7 @@ from transforms.calibrate.cqr import calibrate
 from transforms.contract import ROW
 from transforms.forecast.frame import forecast_features, forecast_frame, interval_columns
 from transforms.forecast.select import fit_forecaster
+from transforms.lags import LAGGED
 from transforms.windows import time_spans
 
 SAMPLE_ROWS = (
@@ -42,6 +43,7 @@ SAMPLE_ROWS = (
 )
 FOLDS = 5
 FEW_WINDOWS = 8
+MOST_NAMED = 3  # keys whose reference is too short
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +83,30 @@ def fit(
             gate(results)
         windows, keys = _windows(stream, sample, rows["used"])
         _require_two_windows(stream, sample, rows["used"])
+        _require_lags(stream, sample)
         encoder = fit_encoder(
             sample,
-            stream.columns,
+            stream.columns | dict.fromkeys(stream.lagged, LAGGED),
             features=stream.with_role("feature"),
-            conditions=stream.with_role("condition"),
+            conditions=[*stream.with_role("condition"), *stream.lagged],
             calendar=stream.calendar,
             time_column=None if stream.time is None else stream.time.column,
             window_rows=round(rows["used"] / max(windows, 1.0) / keys),
         )
-        say("profiling the reference")
+        say("profiling the reference, and learning how its own windows vary")
         per_window = blocks_per_window(windows)
-        blocks = _blocks(stream, paths, encoder, per_window, staging, runner, options)
-    say("learning how its own windows vary")
-    references, short = _references(encoder, blocks, per_window)
+        drawn = windows_drawn(len(encoder.centre), per_window) / _windows_of_keys(stream, sample)
+        cut = Cut(keys, per_window, drawn)
+        fitted = fit_references(stream, paths, encoder, cut, staging, runner, options)
     forecasters = {}
     for spec in stream.forecasts:
         say(f"fitting the forecaster of {spec.target}")
         forecasters[spec.target] = _forecaster(stream, spec, sample)
-    span = _span(stream, sample, rows)
-    baseline = Baseline(stream, encoder, references, summary, forecasters, span, results)
-    return FitReport(
-        save_baseline(baseline, folder), rows, windows, _notes(encoder, windows, results, short)
-    )
+    known = keys if is_pooled(stream) else len(set(fitted.references) - {ALL_KEYS})
+    span = _span(stream, sample, rows) | {"keys": known}
+    baseline = Baseline(stream, encoder, fitted.references, summary, forecasters, span, results)
+    notes = _notes(encoder, windows, results, fitted.short)
+    return FitReport(save_baseline(baseline, folder), rows, windows, notes)
 
 
 def _sample(
@@ -144,75 +147,6 @@ def _sample(
     return sample, TableSummary.from_json(summary["json"][0].as_py()), rows
 
 
-def _blocks(
-    stream: Stream,
-    paths: Sequence[str],
-    encoder: Encoder,
-    per_window: int,
-    staging: Path,
-    runner: str,
-    options: Sequence[str],
-) -> dict[str, dict[int, Profile]]:
-    """Second pass: the profile of every block of the reference, by key and block number."""
-    first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
-    file = staging / "encoder.json"
-    write_text(file, json.dumps(encoder.to_json()))
-
-    def build(pipeline: beam.Pipeline) -> None:
-        _ = (
-            (pipeline | "read" >> ReadBatches(paths, stream.reference, stream))["batches"]
-            | "profile" >> beam.ParDo(ProfileBlocks(file, stream, per_window, first))
-            | "merge" >> beam.CombinePerKey(MergeParts())
-            | "as rows" >> beam.MapTuple(_block_table)
-            | WriteParts(staging / "blocks")
-        )
-
-    run_graph(build, runner, options)
-    table = read_parts(staging / "blocks")
-    assert table is not None  # noqa: S101 (the first pass found rows)
-    blocks: dict[str, dict[int, Profile]] = {}
-    for row in table.to_pylist():
-        gram = np.asarray(row["gram"])
-        side = round(len(gram) ** 0.5)
-        part = Profile(gram.reshape(side, side), np.asarray(row["counts"]).reshape(-1, 2))
-        blocks.setdefault(row["key"], {})[row["number"]] = part
-    return blocks
-
-
-def _block_table(block: tuple[str, int], part: Profile) -> pa.Table:
-    key, number = block
-    return pa.table(
-        {
-            "key": [key],
-            "number": [number],
-            "gram": [part.gram.ravel()],
-            "counts": [part.counts.ravel()],
-        }
-    )
-
-
-def _references(
-    encoder: Encoder, blocks: Mapping[str, dict[int, Profile]], per_window: int
-) -> tuple[dict[str, Reference], list[str]]:
-    """Return the reference of each key, and the keys whose reference is too short.
-
-    Raises
-    ------
-    ReferenceDataError
-        When that of every key is too short.
-    """
-    references: dict[str, Reference] = {}
-    short: list[str] = []
-    for key, own in sorted(blocks.items()):
-        try:
-            references[key] = reference_from_blocks(encoder, own, per_window).fit_nulls(SEED)
-        except ReferenceDataError:
-            if len(short) + 1 == len(blocks):
-                raise
-            short.append(key)
-    return references, short
-
-
 def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
     """Return how many windows the reference holds (of one key), and how many keys."""
     keys = 1
@@ -224,6 +158,13 @@ def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
     assert stream.window.length_seconds is not None  # noqa: S101
     spans = time_spans(sample[stream.time.column], stream.window.length_seconds)
     return float(len(np.unique(spans))), keys
+
+
+def _windows_of_keys(stream: Stream, sample: pa.Table) -> int:
+    """Return about how many windows the keys have together, from those that the sample meets."""
+    about = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key))))
+    window = pl.Series("\0window", _window_of_rows(stream, sample))
+    return about.with_columns(window).n_unique()
 
 
 def _require_two_windows(stream: Stream, sample: pa.Table, rows: int) -> None:
@@ -246,6 +187,16 @@ def _require_two_windows(stream: Stream, sample: pa.Table, rows: int) -> None:
         raise ReferenceDataError(message)
 
 
+def _require_lags(stream: Stream, sample: pa.Table) -> None:
+    for name, (feature, lag) in stream.lagged.items():
+        if sample[name].null_count == sample.num_rows:
+            message = (
+                f"lags: no row of the reference has a value of {feature!r} exactly {lag} before "
+                f"it; give lags that are whole steps of the rows' times"
+            )
+            raise ReferenceDataError(message)
+
+
 def _span(stream: Stream, sample: pa.Table, rows: RowCounts) -> dict[str, Any]:
     start = end = None
     unique = False
@@ -261,8 +212,13 @@ def _notes(
     encoder: Encoder, windows: float, results: Sequence[Mapping[str, Any]], short: Sequence[str]
 ) -> list[str]:
     notes = [
-        f"the reference of key {key} is too short; its windows will not be tested" for key in short
+        f"the reference of key {key} is too short; its windows will not be tested"
+        for key in short[:MOST_NAMED]
     ]
+    if len(short) > MOST_NAMED:
+        notes.append(f"nor will those of {len(short) - MOST_NAMED:,} more keys")
+    if short:
+        notes.append("`key_baseline: pooled` compares every key with the rows of all keys")
     notes += [
         f"{item['expectation']}: {item['detail']}"
         for item in results

@@ -12,12 +12,14 @@ from typing import Any
 import apache_beam as beam
 import polars as pl
 
+from monitors.alarms.control import control
+from monitors.alarms.episodes import episodes
 from monitors.baseline import check_fits, load_baseline
 from monitors.beam import ScoreWindows
 from pipelines.files import write_text
 from pipelines.run_folder import MANIFEST, RUN_VERSION, Run, open_run
 from pipelines.runners import run_graph
-from pipelines.sinks import WriteParts, staging_folder
+from pipelines.sinks import WriteParts, staging_folder, write_part
 from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
 from schemas.errors import OutputError
 from schemas.records import RECORDS
@@ -61,6 +63,8 @@ def run(
 
         say("scoring the windows")
         run_graph(build, runner, options)
+        say("following the alarms")
+        _follow(staging, stream, baseline.keys)
         rows = row_counts(staging / "tallies")
         files = _adopt(staging, out)
         manifest: dict[str, Any] = {
@@ -72,13 +76,28 @@ def run(
             "duration_seconds": time.monotonic() - clock,
             "rows": rows,
             "windows": _windows(out, files),
-            "level_per_window": stream.alarms.per_window(stream.window.every_seconds),
             "reference": dict(baseline.span),
             "files": files,
         }
         write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         _forget(out, files)
     return open_run(out)
+
+
+def _follow(staging: Path, stream: Stream, keys: int) -> None:
+    """Decide which findings alarm, where that takes more than a window, and gather the episodes."""
+    parts = sorted((staging / "findings").glob("*.parquet"))
+    if not parts:
+        return
+    findings = pl.scan_parquet(parts, hive_partitioning=False)
+    if stream.alarms.control != "window":
+        findings = control(findings.collect(), stream, keys).lazy()
+        for part in parts:
+            part.unlink()
+        write_part(findings.collect().to_arrow().cast(RECORDS["findings"]), staging / "findings")
+    shifts = episodes(findings)
+    if shifts.height:
+        write_part(shifts.to_arrow().cast(RECORDS["episodes"]), staging / "episodes")
 
 
 def _adopt(staging: Path, out: Path) -> dict[str, list[str]]:

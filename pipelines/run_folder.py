@@ -46,7 +46,6 @@ class Manifest(TypedDict):
     duration_seconds: float
     rows: RowCounts
     windows: int
-    level_per_window: float
     reference: dict[str, Any]
     files: dict[str, list[str]]  #: Parquet parts by table, relative to the folder
 

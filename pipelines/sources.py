@@ -14,7 +14,8 @@ from pipelines.run_folder import RowCounts
 from pipelines.sinks import read_parts
 from schemas.errors import SourceError, did_you_mean
 from schemas.records import Tally
-from schemas.stream import Source, Stream
+from schemas.source import Source
+from schemas.stream import Stream
 from transforms.beam import open_file
 from transforms.decode import count_rows, read_schema
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ class Finding:
     window_start: datetime | None
     window_end: datetime | None
     window_index: int | None
-    monitor: str  #: feature_shift, coverage, pinball, pit
+    monitor: str  #: feature_shift, coverage, pinball, pit, or a marginal monitor
     method: str
     subject: str  #: a feature, or the target of a forecast
     status: str  #: tested, or not_tested (then the explanation says why)
@@ -71,6 +71,7 @@ class Finding:
     rows: int  #: rows of the window that the monitor used
     baseline_id: str
     revision: int = 0
+    p_adjusted: float | None = None  #: least level of the whole test at which this subject alarms
 
     @property
     def id(self) -> str:
@@ -88,7 +89,7 @@ class Finding:
 
     def as_row(self) -> dict[str, object]:
         """Return the finding as a row of `FINDING`."""
-        return {"id": self.id, **asdict(self)}
+        return {"id": self.id} | {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 FINDING = _schema(
@@ -114,6 +115,52 @@ FINDING = _schema(
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("baseline_id", pa.string(), nullable=False),
         pa.field("revision", pa.int64(), nullable=False),
+        pa.field("p_adjusted", pa.float64()),
+    ],
+)
+
+#: One row per shift: the windows in a row in which one monitor alarmed about one subject.
+EPISODE = _schema(
+    "episode",
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("monitor", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("start", _UTC),  # of the first alarm's window; null for windows counted in rows
+        pa.field("end", _UTC),  # of the last window above the release threshold
+        pa.field("start_index", pa.int64()),
+        pa.field("end_index", pa.int64()),
+        pa.field("open", pa.bool_(), nullable=False),
+        pa.field("windows", pa.int64(), nullable=False),  # above the release threshold
+        pa.field("alarms", pa.int64(), nullable=False),  # windows among them with an alarm
+        pa.field("peak", pa.float64(), nullable=False),  # largest statistic
+        pa.field("effect", pa.float64()),  # mean so far, weighted by the statistic
+        pa.field("latest_effect", pa.float64()),
+        pa.field("finding_id", pa.string(), nullable=False),  # of the peak
+        pa.field("explanation", pa.string(), nullable=False),  # of the peak
+        pa.field("baseline_id", pa.string(), nullable=False),
+    ],
+)
+
+#: One row per tested window: a stretch of the reference tested as if it were that window.
+SENTINEL = _schema(
+    "sentinel",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("window_start", _UTC),  # of the window whose turn it was
+        pa.field("window_end", _UTC),
+        pa.field("window_index", pa.int64()),
+        pa.field("monitor", pa.string(), nullable=False),
+        pa.field("block", pa.int64(), nullable=False),  # where the stretch begins
+        pa.field("blocks", pa.int64(), nullable=False),  # how long it is
+        pa.field("statistic", pa.float64(), nullable=False),
+        pa.field("threshold", pa.float64(), nullable=False),
+        pa.field("level", pa.float64(), nullable=False),  # probability of an alarm
+        pa.field("alarm", pa.bool_(), nullable=False),  # a false one: nothing changed
+        pa.field("baseline_id", pa.string(), nullable=False),
     ],
 )
 
@@ -197,4 +244,6 @@ RECORDS: dict[str, pa.Schema] = {
     "rejects": REJECT,
     "summaries": SUMMARY,
     "expectations": EXPECTATION,
+    "episodes": EPISODE,
+    "sentinels": SENTINEL,
 }

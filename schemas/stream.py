@@ -17,27 +17,19 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.duration import parse_duration
 from schemas.errors import did_you_mean
+from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Monitors
+from schemas.source import Source
 
 STREAM_FILE_VERSION = 1
 
 ColumnType = Literal["number", "integer", "category", "boolean", "timestamp"]
 ColumnRole = Literal["feature", "condition", "target", "ignore"]
-FileFormat = Literal["parquet", "csv", "arrow", "jsonl"]
 CalendarTerm = Literal["hour_of_day", "day_of_week", "day_of_year"]
 
+_NUMBERS: tuple[ColumnType, ...] = ("number", "integer")
 DEFAULT_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
-_SUFFIXES: dict[str, FileFormat] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
+_ALARM_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\s+of\s+alarms")
 _ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+windows?|(\S.*))")
 
 
@@ -58,38 +50,6 @@ Duration = Annotated[str, AfterValidator(_duration)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Part):
-    """Where the rows are."""
-
-    path: str = Field(description="A file, or a glob of files, on any file system Beam reads.")
-    format: FileFormat | None = Field(
-        default=None, description="Guessed from the file's suffix when left out."
-    )
-    null_values: tuple[str, ...] = Field(
-        default=("", "NA", "NaN", "nan", "null"), description="CSV texts that mean: no value."
-    )
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="CSV only.")
-
-    def format_of(self, path: str) -> FileFormat:
-        """Return the format of one file of this source.
-
-        Raises
-        ------
-        ValueError
-            When it is neither given nor told by the suffix.
-        """
-        if self.format is not None:
-            return self.format
-        for suffix, name in _SUFFIXES.items():
-            if path.lower().endswith(suffix):
-                return name
-        message = (
-            f"{path}: the suffix does not tell the format; "
-            f"add `format:` with one of parquet, csv, arrow, jsonl"
-        )
-        raise ValueError(message)
 
 
 class Time(_Part):
@@ -217,41 +177,43 @@ class ForecastSpec(_Part):
         return self
 
 
-class FeatureShift(_Part):
-    """The conditional feature-shift monitor."""
-
-    method: Literal["moments"] = "moments"
-    ignore_below: float = Field(
-        default=0.1,
-        ge=0,
-        allow_inf_nan=False,
-        description="Smallest effect worth an alarm, in conditional standard deviations.",
-    )
-
-
-class Monitors(_Part):
-    """Which monitors run; ``false`` switches one off."""
-
-    feature_shift: FeatureShift | Literal[False] = FeatureShift()
-    coverage: bool = True
-    pinball: bool = True
-    pit: bool = True
-    expectations: bool = Field(
-        default=True, description="Great Expectations over the reference and each window's summary."
-    )
-
-
 class Alarms(_Part):
     """How many false alarms the user will bear, over the whole stream."""
 
     false: str = Field(
-        default="1 per 30d", description="Such as '1 per 30d', or '1 per 500 windows'."
+        default="1 per 30d",
+        description="Such as '1 per 30d', or '1 per 500 windows'; "
+        "with `control: fdr` a share, such as '5 % of alarms'.",
+    )
+    control: Literal["window", "e-detector", "fdr"] = Field(
+        default="window",
+        description="window: every window by itself; e-detector: evidence adds up over windows; "
+        "fdr: the share of false alarms is bounded.",
     )
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
+        if self.control == "fdr":
+            if self.share is None:
+                message = (
+                    f"`control: fdr` bounds a share of alarms: write '5 % of alarms', "
+                    f"not {self.false!r}"
+                )
+                raise _wrong(message, "false")
+            return self
+        if self.share is not None:
+            message = f"{self.false!r} is a share of alarms: it needs `control: fdr`"
+            raise _wrong(message, "false")
         self.per_window(1.0)
         return self
+
+    @property
+    def share(self) -> float | None:
+        """Share of the alarms that may be false; None when the budget is not such a share."""
+        found = _ALARM_SHARE.fullmatch(self.false.strip())
+        if found is None or not 0 < float(found[1]) < 100:
+            return None
+        return float(found[1]) / 100
 
     def per_window(self, every_seconds: float | None) -> float:
         """Return the false alarms allowed per window (at most 0.5), all monitors and keys together.
@@ -298,10 +260,20 @@ class Stream(_Part):
     reference: Source
     time: Time | None = None
     key: tuple[str, ...] = ()
+    key_baseline: Literal["own", "pooled"] = Field(
+        default="own",
+        description="own: a key is compared with its own reference; "
+        "pooled: with that of all keys together, also a key that the reference does not have.",
+    )
     columns: dict[str, Column] = Field(min_length=1)
     window: Window
     calendar: tuple[CalendarTerm, ...] = Field(
         default=(), description="Calendar terms that explain the features and are never blamed."
+    )
+    lags: tuple[Duration, ...] = Field(
+        default=(),
+        description="How long ago: numeric features' own earlier values explain them, like the "
+        "calendar, and are never blamed.",
     )
     forecasts: tuple[ForecastSpec, ...] = ()
     monitors: Monitors = Monitors()
@@ -319,6 +291,9 @@ class Stream(_Part):
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
             raise _wrong(message, "calendar")
+        if self.key_baseline == "pooled" and not self.key:
+            message = "`key_baseline: pooled` needs `key:` with the columns that tell series apart"
+            raise _wrong(message, "key_baseline")
         for name in self.key:
             if name in self.columns:
                 message = f"{name!r} is a key and a column; leave it out of `columns`"
@@ -329,9 +304,39 @@ class Stream(_Part):
             )
             raise _wrong(message, "columns", self.time.column)
         try:
-            self.alarms.per_window(self.window.every_seconds)
+            if self.alarms.control != "fdr":
+                self.alarms.per_window(self.window.every_seconds)
         except ValueError as error:
             raise _wrong(str(error), "alarms", "false") from error
+        return self
+
+    @model_validator(mode="after")
+    def _marginals_fit(self) -> Self:
+        types = {self.columns[name].type for name in self.with_role("feature")}
+        for at, name in enumerate(self.monitors.marginals):
+            if name in OF_NUMBERS and not types & set(_NUMBERS):
+                message = f"{name} needs a feature that is a number"
+                raise _wrong(message, "monitors", "marginals", at)
+            if name in OF_CATEGORIES and not types - set(_NUMBERS):
+                message = f"{name} needs a feature that is a category or a boolean"
+                raise _wrong(message, "monitors", "marginals", at)
+        return self
+
+    @model_validator(mode="after")
+    def _lags_fit(self) -> Self:
+        if self.lags and self.time is None:
+            message = "`lags` need `time:` with the event-time column"
+            raise _wrong(message, "lags")
+        seconds = [parse_duration(lag) for lag in self.lags]
+        for at, lag in enumerate(self.lags):
+            if seconds[at] in seconds[:at]:
+                raise _wrong(f"each lag once, and {lag} is twice", "lags", at)
+        if self.lags and not self.lagged:
+            raise _wrong("`lags` need a feature that is a number", "lags")
+        for name in self.lagged:
+            if name in self.columns or name in self.key:
+                message = f"they make a column {name!r}, and there is one already; rename that"
+                raise _wrong(message, "lags")
         return self
 
     @model_validator(mode="after")
@@ -359,6 +364,12 @@ class Stream(_Part):
     def with_role(self, *roles: ColumnRole) -> list[str]:
         """Return the names of the columns with one of these roles, in the file's order."""
         return [name for name, column in self.columns.items() if column.role in roles]
+
+    @property
+    def lagged(self) -> dict[str, tuple[str, str]]:
+        """The columns that the lags add, such as ``temp 1h ago``: each with its feature and lag."""
+        numbers = [n for n in self.with_role("feature") if self.columns[n].type in _NUMBERS]
+        return {f"{name} {lag} ago": (name, lag) for lag in self.lags for name in numbers}
 
     def forecast_features(self, forecast: ForecastSpec) -> list[str]:
         """Return the columns a forecaster reads."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monitors.alarms.episodes import episodes
 from schemas.records import RECORDS, Finding
 from schemas.stream import Stream
 
@@ -103,6 +105,9 @@ def write_run_folder(
             row for w in range(weeks) for row in _expectations(stream, w)
         ],
     }
+    found = pl.DataFrame(pa.Table.from_pylist(findings, schema=RECORDS["findings"]))
+    parts["episodes/part-00000.parquet"] = episodes(found.lazy()).to_dicts()
+    parts["sentinels/part-00000.parquet"] = [_sentinel(stream, w) for w in range(weeks)]
     files: dict[str, list[str]] = {}
     for path, rows in parts.items():
         name = path.split("/")[0]
@@ -125,7 +130,6 @@ def write_run_folder(
             "late": 0,
         },
         "windows": weeks,
-        "level_per_window": stream.alarms.per_window(stream.window.every_seconds),
         "reference": {
             "rows": 8760,
             "start": "2012-01-01T00:00:00+00:00",
@@ -140,6 +144,22 @@ def write_run_folder(
 def _window(week: int) -> dict[str, Any]:
     start = START + week * WEEK
     return {"window_start": start, "window_end": start + WEEK, "window_index": None}
+
+
+def _sentinel(stream: Stream, week: int) -> dict[str, object]:
+    return {
+        "stream": stream.name,
+        "key": "{}",
+        **_window(week),
+        "monitor": "feature_shift",
+        "block": 8 * (week % 10),
+        "blocks": 8,
+        "statistic": 1.1,
+        "threshold": THRESHOLD,
+        "level": 0.02,
+        "alarm": False,
+        "baseline_id": BASELINE,
+    }
 
 
 def _findings(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, BinaryIO
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.pvalue import PBegin, TaggedOutput
+from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+from numpy.typing import NDArray
 
 from schemas.errors import SourceError
 from schemas.records import Batch, Tally
-from schemas.stream import Source, Stream
+from schemas.source import Source
+from schemas.stream import Stream
 from transforms.contract import ROW, check_rows
 from transforms.decode import read_batches
+from transforms.lags import halo, lags_of, span_seconds, with_lags
 from transforms.sample import RowSample
+from transforms.windows import split
 
 REJECTS = "rejects"
 TALLIES = "tallies"
@@ -44,7 +50,8 @@ def open_file(path: str) -> BinaryIO:
 class ReadBatches(beam.PTransform):
     """Read the files of a source into checked batches.
 
-    The result has three outputs: `batches` (`Batch`: typed columns, bad rows removed), `rejects`
+    The result has three outputs: `batches` (`Batch`: typed columns, bad rows removed,
+    with the stream's lags), `rejects`
     (Arrow tables of schema REJECT) and `tallies` (one `Tally` per file).
     """
 
@@ -54,7 +61,7 @@ class ReadBatches(beam.PTransform):
 
     def expand(self, begin: PBegin) -> Any:
         """Apply the transform to a pipeline."""
-        return (
+        read = (
             begin
             | "paths" >> beam.Create(self.paths, reshuffle=True)
             | "decode and check"
@@ -62,6 +69,10 @@ class ReadBatches(beam.PTransform):
                 REJECTS, TALLIES, main="batches"
             )
         )
+        if not self.stream.lags:
+            return read
+        lagged = read["batches"] | "lags" >> WithLags(self.stream)
+        return {"batches": lagged, REJECTS: read[REJECTS], TALLIES: read[TALLIES]}
 
 
 class _DecodeAndCheck(beam.DoFn):
@@ -88,6 +99,90 @@ class _DecodeAndCheck(beam.DoFn):
                 if checked.batch.table.num_rows:
                     yield checked.batch
         yield TaggedOutput(TALLIES, Tally(path, rows, rejected))
+
+
+class WithLags(beam.PTransform):
+    """Give rows the columns of the stream's lags; see `transforms.lags`.
+
+    The rows of one key and span of time are brought together: they cross a shuffle. Batches come
+    out anew: the rows of one file, key and span each, in their order within the file.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def expand(self, batches: PCollection[Batch]) -> PCollection[Batch]:
+        """Apply the transform."""
+        lagged: PCollection[Batch] = (
+            batches
+            | "to spans"
+            >> beam.ParDo(_ToSpans(self.stream)).with_output_types(tuple[tuple[str, int], Any])
+            | "by key and span" >> beam.GroupByKey()
+            | "join" >> beam.ParDo(_JoinLags(self.stream))
+        )
+        return lagged
+
+
+class _ToSpans(beam.DoFn):
+    """Send rows to their span, and their numbers to the later spans that reach back to them."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        assert stream.time is not None  # noqa: S101 (lags need it)
+        self.key, self.time = stream.key, stream.time.column
+        self.lags = lags_of(stream)
+        self.span = round(span_seconds(stream) * 1e6)
+
+    def process(self, batch: Batch) -> Iterator[tuple[tuple[str, int], Batch | pa.Table]]:
+        table = batch.table
+        times = _micros(table[self.time])
+        for key, span, rows in split(table, self.key, times // self.span):
+            yield (key, span), Batch(_copied(rows), batch.path, batch.first_row)
+        needed, spans = halo(times, self.span, [lag for _, lag in self.lags.values()])
+        features = {feature for feature, _ in self.lags.values()}
+        past = table.select([self.time, *self.key, *sorted(features)]).take(pa.array(needed))
+        for key, span, rows in split(past, self.key, spans):
+            yield (key, span), _copied(rows.drop_columns(list(self.key)))
+
+
+class _JoinLags(beam.DoFn):
+    """Join the rows of one key and span with what was before them."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        assert stream.time is not None  # noqa: S101 (lags need it)
+        self.time, self.lags = stream.time.column, lags_of(stream)
+
+    def process(self, group: tuple[tuple[str, int], Iterable[Batch | pa.Table]]) -> Iterator[Batch]:
+        own: dict[str, list[pa.Table]] = {}
+        before: list[pa.Table] = []
+        for part in group[1]:
+            if isinstance(part, Batch):
+                own.setdefault(part.path, []).append(part.table)
+            else:
+                before.append(part)
+        if not own:
+            return
+        features = sorted({feature for feature, _ in self.lags.values()})
+        whole = pa.concat_tables(
+            table.select([self.time, *features]) for table in [*before, *chain(*own.values())]
+        )
+        past, times = whole.drop_columns([self.time]), _micros(whole[self.time])
+        for path, tables in sorted(own.items()):
+            rows = pa.concat_tables(tables).sort_by(ROW).combine_chunks()
+            lagged = with_lags(rows, _micros(rows[self.time]), past, times, self.lags)
+            yield Batch(lagged, path, rows[ROW][0].as_py())
+
+
+def _copied(rows: pa.Table) -> pa.Table:
+    """Return a slice as a table of its own: pickled, it would carry all it was cut from."""
+    return rows.take(pa.array(np.arange(rows.num_rows)))
+
+
+def _micros(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    micros: NDArray[np.int64] = times.cast(pa.int64()).to_numpy()
+    return micros
 
 
 class WithPositions(beam.DoFn):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from schemas.errors import SourceError, did_you_mean
 from schemas.records import Batch
-from schemas.stream import FileFormat, Source
+from schemas.source import FileFormat, Source
 from transforms.json_lines import count_lines, keys_of, read_lines
 from transforms.rejects import ROW, Reject, reject_table
 

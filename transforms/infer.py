@@ -100,7 +100,9 @@ def infer_type(values: pa.ChunkedArray) -> ColumnType | None:
     if pa.types.is_boolean(kind):
         return "boolean"
     if pa.types.is_integer(kind):
-        return "integer"
+        # hashes, such as ids: an int64 holds only half of them
+        wide = kind == pa.uint64() and (pc.max(_plain(values)).as_py() or 0) >= 2**63
+        return "number" if wide else "integer"
     if is_numeric(kind) or pa.types.is_null(kind):
         return "number"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from schemas.errors import SourceError, did_you_mean
 from schemas.records import Batch
-from schemas.stream import Column, Source
+from schemas.source import Source
+from schemas.stream import Column
 from transforms.contract import check_rows
 from transforms.decode import Decoded, read_batches
 from transforms.infer import infer_columns, infer_type

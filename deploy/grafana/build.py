@@ -141,6 +141,42 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     (f"max(tidegauge_windows_closed_total{{{S}}})", "windows"),
                 ],
             ),
+            Panel(
+                "number",
+                "Shifts",
+                "Episodes: shifts of one subject, however many windows each lasted; those that "
+                "began in the run, and those that have not ended.",
+                "none",
+                8,
+                [
+                    (f"sum(max by (monitor) (tidegauge_episodes_total{{{S}}}))", "of this run"),
+                    (f"sum(max by (monitor) (tidegauge_episodes_open{{{S}}}))", "open"),
+                ],
+            ),
+            Panel(
+                "number",
+                "Null sentinel",
+                "Stretches of the reference tested as if they were windows: every alarm there is "
+                "false. More than allowed: the false-alarm rate does not hold.",
+                "none",
+                8,
+                [
+                    (f"max(tidegauge_sentinel_tests_total{{{S}}})", "tested"),
+                    (f"max(tidegauge_sentinel_alarms_total{{{S}}})", "alarms"),
+                    (f"max(tidegauge_sentinel_alarms_allowed{{{S}}})", "allowed"),
+                ],
+            ),
+            Panel(
+                "number",
+                "Keys",
+                "Keys of the latest window with a feature tested for drift, and with an alarm.",
+                "none",
+                8,
+                [
+                    (f"max(tidegauge_keys_tested{{{S}}})", "tested"),
+                    (f"max(tidegauge_keys_alarming{{{S}}})", "alarming"),
+                ],
+            ),
         ),
     ),
     (

@@ -14,14 +14,42 @@ A = S_p⁻¹, B = S_q⁻¹, N = A − B, c = A m_p − B m_q,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from monitors.basis import Basis
 from monitors.encoder import FloatArray
 from monitors.feature_shift.likelihood_ratio import RIDGE
 from monitors.gram import moments
 
 
-def statistic(reference: FloatArray, window: FloatArray) -> FloatArray:
+def statistic(total: FloatArray, window: FloatArray, bases: Sequence[Basis]) -> FloatArray:
+    """Return γ_j of every feature, in units of the pooled conditional variance.
+
+    That of a feature of several columns is the sum over them.
+
+    Parameters
+    ----------
+    total : FloatArray, shape (p + 1, p + 1), or one for each window
+        The Gram matrix of all rows.
+    window : FloatArray, shape (..., p + 1, p + 1)
+
+    Returns
+    -------
+    FloatArray, shape (..., bases, features)
+    """
+    return np.stack([_of_basis(basis, total, window) for basis in bases], axis=-2)
+
+
+def _of_basis(basis: Basis, total: FloatArray, window: FloatArray) -> FloatArray:
+    whole, part = basis.of(total), basis.of(window)
+    precision = np.diagonal(np.linalg.inv(gaussian(whole)[1]), axis1=-2, axis2=-1)
+    scores = scores_apart(whole - part, part) / precision
+    return np.stack([scores[..., group].sum(axis=-1) for group in basis.groups], axis=-1)
+
+
+def scores_apart(reference: FloatArray, window: FloatArray) -> FloatArray:
     """Return γ_j of every column for a pair, or a stack of pairs, of Gram matrices.
 
     Parameters
@@ -42,6 +70,12 @@ def statistic(reference: FloatArray, window: FloatArray) -> FloatArray:
         total += ((difference @ mean[..., None])[..., 0] - offset) ** 2
     result: FloatArray = 0.5 * total
     return result
+
+
+def effect(score: FloatArray, expected: FloatArray, _: float, __: float) -> FloatArray:
+    """Return the conditional mean shift, in standard deviations, that gives such scores."""
+    size: FloatArray = np.sqrt(np.maximum(score - expected, 0.0))
+    return size
 
 
 def gaussian(gram: FloatArray) -> tuple[FloatArray, FloatArray]:

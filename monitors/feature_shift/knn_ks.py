@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.encoder import FloatArray
+from monitors.feature_shift.rows import Dealing, Rows
 
 NEIGHBOURS = 100
 POINTS = 60  # the paper's 30 of each table
@@ -34,6 +35,24 @@ class Neighbours:
     nearest: NDArray[np.int32]  #: shape (columns, points, rows): row numbers, the nearest first
     rank: NDArray[np.int32]  #: shape (columns, rows): dense rank of a row's value of the column
     near: tuple[NDArray[np.intp], NDArray[np.bool_]]  #: `_by_value` of the first neighbours
+
+
+def prepare(rows: Rows, rng: np.random.Generator) -> Dealing:
+    """Return the statistic of every number, at points among all rows."""
+    size = int(np.bincount(rows.block).min())
+    inside = int(np.count_nonzero(rows.in_window))
+    fewer = min(inside, len(rows.in_window) - inside)
+    neighbours = find_neighbours(
+        rows.phi,
+        rows.tested,
+        rng.choice(len(rows.phi), POINTS, replace=False),
+        min(NEIGHBOURS, max(size * fewer // 4, 1)),
+    )
+
+    def distances(in_window: NDArray[np.bool_]) -> FloatArray:
+        return np.stack([statistic(neighbours, own[rows.block]) for own in in_window])
+
+    return Dealing(distances, rows.in_window)
 
 
 def find_neighbours(

@@ -1,15 +1,18 @@
-"""The block conditional likelihood ratio of every feature, in closed form from three Gram matrices.
+"""The conditional likelihood ratio of every feature, in closed form from three Gram matrices.
 
 With Σ the covariance of the basis columns, Ω = (Σ + λI)⁻¹ and Ω_JJ the diagonal block of feature
-j's columns, −log|Ω_JJ| is the log of the generalised variance of φ(x_j) given all other columns, so
-that
+j's columns, (Ω_JJ)⁻¹ is the covariance of φ(x_j) given all columns of the other features. With V_j
+the sum of the logs of its diagonal,
 
-    LR_j = n (−log|Ω_JJ|)_pooled − n_p (−log|Ω_JJ|)_reference − n_q (−log|Ω_JJ|)_window
+    LR_j = n V_j(pooled) − n_p V_j(reference) − n_q V_j(window)
 
-is the Gaussian likelihood ratio of "φ(x_j) given the rest has one regression in both sets" against
-"two". With one column per feature and λ = 0 it is the classical test of equal regressions,
-asymptotically χ² with d + 1 degrees of freedom (Anderson, An Introduction to Multivariate
-Statistical Analysis, §10).
+is the Gaussian likelihood ratio of "each column of φ(x_j), given the other features, has one
+regression in both sets" against "two", summed over the columns. With one column per feature and
+λ = 0 it is the classical test of equal regressions, asymptotically χ² with d + 1 degrees of freedom
+(Anderson, An Introduction to Multivariate Statistical Analysis, §10).
+
+The diagonal, not the determinant: x and x² given w = x − e have a conditional covariance that is
+proportional to the mean of w, so that a determinant takes a shift of w for a change of x given w.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.basis import Basis
 from monitors.encoder import FloatArray
 from monitors.gram import moments
 
@@ -26,7 +30,7 @@ RIDGE = 1e-2  # of unit variance: the tests do not see conditional standard devi
 
 
 def log_dispersion(gram: FloatArray, groups: Sequence[NDArray[np.intp]]) -> FloatArray:
-    """Return −log|Ω_JJ| of every feature.
+    """Return V_j of every feature.
 
     Parameters
     ----------
@@ -53,49 +57,37 @@ def log_dispersion(gram: FloatArray, groups: Sequence[NDArray[np.intp]]) -> Floa
             result[..., members] = -np.log(diagonal)
         else:
             block = precision[..., columns[:, :, None], columns[:, None, :]]
-            result[..., members] = -np.linalg.slogdet(block)[1]
+            variances = np.diagonal(np.linalg.inv(block), axis1=-2, axis2=-1)
+            result[..., members] = np.log(variances).sum(axis=-1)
     return result
 
 
-def likelihood_ratio(
-    reference: FloatArray, window: FloatArray, groups: Sequence[NDArray[np.intp]]
-) -> FloatArray:
-    """Return LR_j of every feature for a pair, or a stack of pairs, of Gram matrices.
+def statistic(total: FloatArray, window: FloatArray, bases: Sequence[Basis]) -> FloatArray:
+    """Return LR_j of every feature between the rows of a window and all others.
 
     Parameters
     ----------
-    reference, window : FloatArray, shape (..., p + 1, p + 1)
+    total : FloatArray, shape (p + 1, p + 1), or one for each window
+        The Gram matrix of all rows.
+    window : FloatArray, shape (..., p + 1, p + 1)
 
     Returns
     -------
-    FloatArray, shape (..., features), in nats
+    FloatArray, shape (..., bases, features), in nats
     """
-    return (
-        deviance(reference + window, groups)
-        - deviance(reference, groups)
-        - deviance(window, groups)
-    )
+    return deviance(total, bases) - deviance(total - window, bases) - deviance(window, bases)
 
 
-def deviance(gram: FloatArray, groups: Sequence[NDArray[np.intp]]) -> FloatArray:
-    """Return −n log|Ω_JJ| of every feature; see `log_dispersion`."""
-    return gram[..., 0, 0, None] * log_dispersion(gram, groups)
+def effect(
+    ratio: FloatArray, expected: FloatArray, reference_rows: float, window_rows: float
+) -> FloatArray:
+    """Return the conditional mean shift, in standard deviations, that gives such ratios."""
+    per_square = reference_rows * window_rows / (reference_rows + window_rows)
+    size: FloatArray = np.sqrt(np.maximum(ratio - expected, 0.0) / per_square)
+    return size
 
 
-def without(
-    gram: FloatArray, groups: Sequence[NDArray[np.intp]], removed: Sequence[int]
-) -> tuple[FloatArray, list[NDArray[np.intp]]]:
-    """Marginalise features out: drop their columns from Gram matrices and renumber the groups.
-
-    A removed feature keeps its place with an empty group, whose likelihood ratio is 0.
-    """
-    if not removed:
-        return gram, list(groups)
-    gone = np.concatenate([np.asarray([], dtype=np.intp), *(groups[j] for j in removed)])
-    kept = np.setdiff1d(np.arange(gram.shape[-1] - 1), gone)
-    position = np.full(gram.shape[-1] - 1, -1, dtype=np.intp)
-    position[kept] = np.arange(len(kept))
-    index = np.concatenate([[0], kept + 1])
-    smaller = gram[..., index[:, None], index[None, :]]
-    empty = np.asarray([], dtype=np.intp)
-    return smaller, [empty if j in removed else position[group] for j, group in enumerate(groups)]
+def deviance(gram: FloatArray, bases: Sequence[Basis]) -> FloatArray:
+    """Return n V_j of every feature in every basis; see `log_dispersion`."""
+    parts = [log_dispersion(basis.of(gram), basis.groups) for basis in bases]
+    return gram[..., 0, 0, None, None] * np.stack(parts, axis=-2)

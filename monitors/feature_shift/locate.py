@@ -1,13 +1,12 @@
-"""Detection and localisation: name the feature that moved most, set it aside, repeat.
+"""Detection and localisation: name the feature that explains most, set it aside, repeat.
 
 When x_j alone is replaced, the conditionals of its neighbours change too, because they were
-conditioned on a good x_j. So only the feature with the largest effect is named, its columns are
-marginalised out of all Gram matrices, and the remaining features are tested without it, against a
-null of their own. A feature that truly shifts drags its neighbours along instead: given it they
-are as before, and without it they are not. So a further name needs both: to have moved with the
-named features set aside, and with them among the conditions. Evidence says whether a feature
-moved, not which moved most: blocks that are exchanged between two tables carry the change into the
-null, which levels the evidence of all.
+conditioned on a good x_j. So only one feature is named, the one without which the least is left to
+explain (of equals, the one with the largest effect). Its columns are marginalised out of all Gram
+matrices, and the remaining features are tested without it, against a null of their own. A feature
+that truly shifts drags its neighbours along instead: given it they are as before, and without it
+they are not. So a further name needs both: to have moved with the named features set aside, and
+with them among the conditions.
 The first name costs a false alarm with probability `level`; each further name is given at a fifth
 of it, so that a right name is followed by a wrong one with probability at most `level` / 5 a step.
 """
@@ -19,16 +18,17 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from monitors.basis import Basis
 from monitors.counts import RateLaw
 from monitors.encoder import FloatArray
-from monitors.feature_shift.likelihood_ratio import likelihood_ratio, without
-from monitors.feature_shift.null import Null
+from monitors.feature_shift.gram_methods import GramMethod
 from monitors.gram import Profile
+from monitors.null import Null
 
 FURTHER = 0.2  # share of the level for every name after the first
 COUNTED = 0.2  # share of the level for the count tests, where there is anything to count
+CANDIDATES = 5  # features with the largest effects that are tried for a name
 MOST_NAMED = 10  # more says: the table changed as a whole
 
 Kind: TypeAlias = Literal["conditional", "missing", "unseen"]
@@ -42,16 +42,15 @@ class Evidence:
     kind: Kind  #: which of the feature's tests is reported
     evidence: float  #: −log₁₀ p of this test alone
     threshold: float  #: evidence that any feature exceeds with the allowed probability
-    #: equivalent conditional mean shift in σ (with two terms per number, an offset counts up to √3
-    #: times); for counts, Cohen's h of the two rates
-    effect: float
+    effect: float  #: equivalent conditional mean shift in σ; for counts, Cohen's h of the two rates
     alarm: bool
 
 
 def locate(
     reference: Profile,
     window: Profile,
-    groups: Sequence[NDArray[np.intp]],
+    method: GramMethod,
+    bases: Sequence[Basis],
     rates: Sequence[tuple[RateLaw, RateLaw] | None],
     null_without: Callable[[tuple[int, ...]], Null],
     *,
@@ -62,9 +61,9 @@ def locate(
 
     Parameters
     ----------
-    groups : basis columns per feature.
+    bases : see `Encoder.bases`; the method reads some, and a feature's strongest counts.
     rates : per feature the laws of missing and of unseen values; None where there were none.
-    null_without : gives the null of the likelihood ratios with some features set aside.
+    null_without : gives the null of the statistics with some features set aside.
     level : probability of any name when nothing changed.
     ignore_below : smallest effect that is an alarm.
 
@@ -72,13 +71,21 @@ def locate(
     -------
     list of Evidence: the named features in the order of naming, then the others, strongest first.
     """
+    total = reference.gram + window.gram
+
+    def by_law(null: Null, removed: tuple[int, ...], share: float) -> list[Evidence]:
+        found = method.statistic(total, window.gram, method.bases(bases, removed))
+        effect = method.effect(found, null.mean(), reference.rows, window.rows)
+        return weigh(found, effect, null, level=share, ignore_below=ignore_below)
 
     def conditional(removed: tuple[int, ...], share: float) -> list[Evidence]:
-        null = null_without(removed)
-        return _conditional(reference, window, groups, removed, null, share, ignore_below)
+        return by_law(null_without(removed), removed, share)
+
+    def without(removed: tuple[int, ...], candidate: int, share: float) -> list[Evidence]:
+        return by_law(null_without(removed), (*removed, candidate), share)  # near enough its own
 
     return name_in_turn(
-        conditional, reference, window, rates, level=level, ignore_below=ignore_below
+        conditional, reference, window, rates, without, level=level, ignore_below=ignore_below
     )
 
 
@@ -87,6 +94,7 @@ def name_in_turn(
     reference: Profile,
     window: Profile,
     rates: Sequence[tuple[RateLaw, RateLaw] | None],
+    without: Callable[[tuple[int, ...], int, float], list[Evidence]] | None = None,
     *,
     level: float,
     ignore_below: float,
@@ -96,6 +104,8 @@ def name_in_turn(
     Parameters
     ----------
     conditional : tests every feature, with some features set aside, at a level.
+    without : the same with one more set aside, quickly, to choose whom to name; where that is dear,
+        the effects choose.
     """
     counted = [j for j, law in enumerate(rates) if law is not None]
     share = level * (1.0 - COUNTED) if counted else level
@@ -120,22 +130,36 @@ def name_in_turn(
         )
         if not left or not left[0].alarm or len(named) == MOST_NAMED:
             return named + [_quiet(item) for item in left]
-        named.append(left[0])
-        removed = (*removed, left[0].feature)
+        chosen, alarms = left[0], [item for item in left if item.alarm]
+        if without is not None and len(alarms) > 1:
+            rest = {
+                item.feature: _left(without(removed, item.feature, share * allowed), alarms)
+                for item in alarms[:CANDIDATES]
+            }
+            chosen = min(alarms[:CANDIDATES], key=lambda item: rest[item.feature])
+        named.append(chosen)
+        removed = (*removed, chosen.feature)
+
+
+def _left(found: Sequence[Evidence], alarms: Sequence[Evidence]) -> float:
+    """Return the sum of the squared effects of what still alarms, the weaker of both tests each."""
+    both = ((item.effect, found[item.feature]) for item in alarms)
+    return sum(min(given, without.effect) ** 2 for given, without in both if without.alarm)
 
 
 def _weaker(without: Evidence, given: Evidence) -> Evidence:
     """Return the weaker evidence: a feature moved only if both say so."""
-    if given.alarm and (
-        not without.alarm or without.evidence - without.threshold < given.evidence - given.threshold
-    ):
-        return without
-    return given if without.alarm else without
+    return min(without, given, key=lambda item: (item.alarm, _strength(item)))
 
 
 def _moved_most(item: Evidence) -> tuple[bool, float]:
     """Put alarms first, by their effect, then the others, by their evidence."""
-    return not item.alarm, -item.effect if item.alarm else item.threshold - item.evidence
+    return not item.alarm, -(item.effect if item.alarm else _strength(item))
+
+
+def _strength(item: Evidence) -> float:
+    """Return the evidence as a multiple of what alarms."""
+    return item.evidence / max(item.threshold, 1e-9)
 
 
 def _quiet(item: Evidence) -> Evidence:
@@ -145,37 +169,21 @@ def _quiet(item: Evidence) -> Evidence:
 
 
 def _stronger(first: Evidence, second: Evidence) -> Evidence:
-    margin = (second.alarm, second.evidence - second.threshold)
-    return second if margin > (first.alarm, first.evidence - first.threshold) else first
-
-
-def _conditional(
-    reference: Profile,
-    window: Profile,
-    groups: Sequence[NDArray[np.intp]],
-    removed: tuple[int, ...],
-    null: Null,
-    level: float,
-    ignore_below: float,
-) -> list[Evidence]:
-    gram_p, fewer = without(reference.gram, groups, removed)
-    gram_q, _ = without(window.gram, groups, removed)
-    ratio = likelihood_ratio(gram_p, gram_q, fewer)
-    n_p, n_q = float(gram_p[0, 0]), float(gram_q[0, 0])
-    effect = np.sqrt(np.maximum(ratio - null.mean(), 0.0) * (n_p + n_q) / (n_p * n_q))
-    return weigh(ratio, effect, null, level=level, ignore_below=ignore_below)
+    return max(first, second, key=lambda item: (item.alarm, _strength(item)))
 
 
 def weigh(
     statistic: FloatArray, effect: FloatArray, null: Null, *, level: float, ignore_below: float
 ) -> list[Evidence]:
-    """Weigh a conditional statistic and its effect, shape (features,), against the null."""
+    """Weigh conditional statistics and their effects, shape (statistics, features), by the null."""
     threshold = null.threshold(level)
     evidence = null.evidence(statistic)
+    best = evidence.argmax(axis=0), np.arange(evidence.shape[1])
+    evidence, effect = evidence[best], effect[best]
     alarm = (evidence > threshold) & (effect >= ignore_below)
     return [
         Evidence(j, "conditional", float(evidence[j]), threshold, float(effect[j]), bool(alarm[j]))
-        for j in range(len(statistic))
+        for j in range(len(evidence))
     ]
 
 

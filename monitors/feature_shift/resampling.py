@@ -12,19 +12,17 @@ order statistics of some hundred draws, cannot resolve a level of 5 % shared by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitors.encoder import FloatArray
-from monitors.feature_shift.null import LEAST_SPREAD, Null
+from monitors.feature_shift.rows import Statistic
+from monitors.null import LEAST_SPREAD, Null, leave_one_out
 
 _AT_ONCE = 16  # draws: few enough for the cache, enough to pay a call
-#: from which blocks are the window's, shape (draws, R), to values, shape (draws, features)
-Statistic: TypeAlias = Callable[[NDArray[np.bool_]], FloatArray]
+_NORMAL = 1e4  # a Gamma law of so large a shape is the normal one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +36,50 @@ class Resampled:
 
 
 def resample(
-    statistic: Statistic, in_window: NDArray[np.bool_], rng: np.random.Generator, draws: int
+    statistic: Statistic,
+    in_window: NDArray[np.bool_],
+    rng: np.random.Generator,
+    draws: int,
+    *,
+    normal: bool = False,
 ) -> Resampled:
     """Deal the blocks anew so many times.
 
     Parameters
     ----------
-    statistic : not negative; the larger, the less alike the two sets are.
+    statistic : the larger, the less alike the two sets are; not negative, unless `normal`.
     in_window : bool array, shape (R,)
         Which blocks are the window's.
+    normal : whether the draws of a feature are normal, as those of a difference of means; else
+        they are Gamma.
     """
     dealt = rng.permuted(np.tile(in_window, (draws, 1)), axis=1)
     parts = np.split(dealt, range(_AT_ONCE, draws, _AT_ONCE))
     values = np.concatenate([statistic(part) for part in parts])
     observed = statistic(in_window[None])[0]
     mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
-    alive = deviation > 1e-12 * np.maximum(mean, 1e-300)
+    alive = deviation > 1e-12 * np.maximum(np.abs(mean), 1e-300)
     deviation = np.where(alive, deviation, 1.0)
-    shape = float(np.median((mean[alive] / deviation[alive]) ** 2)) if alive.any() else 1.0
+    shape = 1.0
+    if normal:
+        shape = _NORMAL
+    elif alive.any():
+        shape = float(np.median((mean[alive] / deviation[alive]) ** 2))
 
-    def studentise(value: FloatArray) -> FloatArray:
+    def studentise(value: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
         scaled: FloatArray = shape + np.sqrt(shape) * (value - mean) / deviation
         return np.maximum(scaled, 0.0)
 
     law = Null(
         rows=float(np.count_nonzero(in_window)),
-        shape=np.where(alive, shape, np.nan),
-        scale=np.ones(len(mean)),
+        shape=np.where(alive, shape, np.nan)[None],
+        scale=np.ones((1, len(mean))),
+        shares=np.ones(1),
         largest=np.empty(0),
         tail=(0.0, LEAST_SPREAD),
     )
-    largest = np.sort(law.evidence(studentise(values)).max(axis=1, initial=0.0))
-    return Resampled(observed, mean, studentise(observed), replace(law, largest=largest))
+    other_mean, other_deviation = leave_one_out(values)
+    drawn = studentise(values, other_mean, np.where(alive, other_deviation, 1.0))
+    largest = np.sort(law.largest_of(drawn[:, None]))
+    own = studentise(observed, mean, deviation)
+    return Resampled(observed, mean, own, replace(law, largest=largest))

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from monitors.budget import FORECAST_MONITORS, false_alarms_allowed
 from pipelines.report.forecasts import Series
 from pipelines.report.timeline import COLUMNS, Bounds, Timeline
 from pipelines.report.words import NBSP, NONE, chance, count, key_label, listed, number
@@ -20,6 +21,15 @@ MOST_ALARMS = 20  # cards on the page; the table of findings holds the rest
 
 MONITORS = {
     "feature_shift": "feature shift",
+    "ks": "Kolmogorov-Smirnov distance",
+    "wasserstein": "Wasserstein distance",
+    "energy": "energy distance",
+    "jensen_shannon": "Jensen-Shannon distance",
+    "psi": "population stability index",
+    "chi_square": "chi-square of the shares",
+    "missing_rate": "missing values",
+    "new_category": "new categories",
+    "range": "values outside the range",
     "coverage": "coverage of the forecast interval",
     "pinball": "pinball loss of the forecast",
     "pit": "calibration of the forecast quantiles",
@@ -111,7 +121,7 @@ def _alarm(
             raised = [
                 row["monitor"]
                 for row in ranked
-                if row["subject"] == item.target and row["monitor"] != "feature_shift"
+                if row["subject"] == item.target and row["monitor"] in FORECAST_MONITORS
             ]
             says = "alarm: " + listed(raised) if raised else "no alarm"
             effects.append((item.target, item.effect(place), says))
@@ -154,6 +164,8 @@ def _effect(finding: Finding) -> str:
         return NONE
     if finding.monitor == "feature_shift":
         return f"{number(finding.effect)} conditional standard deviations"
+    if finding.monitor == "wasserstein":
+        return f"{number(finding.effect)} standard deviations of the reference"
     if finding.monitor == "coverage":
         return f"{100 * finding.effect:+.1f} points of coverage".replace("-", "−")
     if finding.monitor == "pinball":
@@ -195,9 +207,12 @@ def verdict(alarms: Sequence[Alarm], findings: pl.DataFrame, run: Run) -> str:
     )
 
 
-def expected_false_alarms(run: Run, windows: Timeline) -> float:
-    """Return how many false alarms the budget allows in a run of this length."""
-    return run.manifest["level_per_window"] * len(windows)
+def expected_false_alarms(run: Run, windows: Timeline, alarms: int) -> str:
+    """Say how many false alarms the budget allows in a run of this length with these alarms."""
+    allowed = false_alarms_allowed(run.stream, len(windows), alarms)
+    if run.stream.alarms.share is not None:
+        return f"About {allowed:.2g} of the {count(alarms, 'alarm')} of this run."
+    return f"About {allowed:.2g} expected in a run of this length when nothing is wrong."
 
 
 def untested(findings: pl.DataFrame) -> list[tuple[str, str, int, str]]:

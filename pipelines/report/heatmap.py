@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from monitors.rollup import ALL_KEYS
 from pipelines.report.figure import Plot, colour, draw
 from pipelines.report.findings import MONITORS, Alarm
 from pipelines.report.timeline import COLUMNS, Timeline
@@ -41,7 +42,7 @@ class _Grid:
 
 
 def keys_shown(findings: pl.DataFrame, alarms: Sequence[Alarm]) -> tuple[list[str], int]:
-    """Return the keys that get figures, and how many keys there are.
+    """Return the keys that get figures, all keys together first, and how many keys there are.
 
     All keys up to six; of more, those with alarms, the strongest six of them (or of all keys, when
     there is no alarm).
@@ -51,11 +52,13 @@ def keys_shown(findings: pl.DataFrame, alarms: Sequence[Alarm]) -> tuple[list[st
         .agg(alarm=pl.col("alarm").any(), ratio=pl.col("ratio").max())
         .sort("alarm", "ratio", "key", descending=[True, True, False], nulls_last=True)
     )
-    if len(strongest) <= MOST_KEYS:
-        return sorted(strongest["key"]), len(strongest)
-    with_alarm = {alarm.key for alarm in alarms}
-    ranked = [key for key in strongest["key"] if key in with_alarm] or list(strongest["key"])
-    return sorted(ranked[:MOST_KEYS]), len(strongest)
+    together = [ALL_KEYS] if ALL_KEYS in strongest["key"] else []
+    names = [key for key in strongest["key"] if key != ALL_KEYS]
+    total = len(names)
+    if total > MOST_KEYS:
+        with_alarm = {alarm.key for alarm in alarms}
+        names = [key for key in names if key in with_alarm] or names
+    return together + sorted(names[:MOST_KEYS]), total
 
 
 def heat_map(

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipelines.report.episodes import episode_rows
 from pipelines.report.findings import (
     MONITORS,
     MOST_ALARMS,
@@ -24,9 +25,11 @@ from pipelines.report.findings import (
 from pipelines.report.forecast_figures import forecast_plots
 from pipelines.report.forecasts import Series, read_series
 from pipelines.report.heatmap import heat_map, keys_shown, legend
+from pipelines.report.keys import key_rows, number_of_keys, subject_rows
 from pipelines.report.quality import MOST_COLUMNS, column_rows, expectations, reject_reasons
 from pipelines.report.timeline import COLUMNS, Timeline, timeline
 from pipelines.report.words import (
+    NBSP,
     NONE,
     count,
     key_label,
@@ -38,7 +41,7 @@ from pipelines.report.words import (
 )
 from pipelines.run_folder import Run
 from schemas.errors import OutputError
-from schemas.stream import FeatureShift
+from schemas.monitors import FeatureShift
 
 MOST_FINDINGS = 500
 OPEN_FINDINGS = 60  # a longer table is folded
@@ -103,6 +106,7 @@ def _render(run: Run) -> str:
         findings_folder=str(run.folder / "findings"),
         **_header(run, findings, windows, alarms),
         **_alarms(findings, alarms, run),
+        **_keys(findings),
         **_time_axis(findings, windows, alarms, run),
         **_forecasts(series, windows, alarms, findings),
         **_quality(run, summaries, windows),
@@ -124,8 +128,8 @@ def _header(
         "period": _period(windows),
         "balanced": rows["in"] == rows["used"] + rows["rejected"] + rows["late"],
         "budget": budget_words(run.stream.alarms.false),
-        "expected": f"{expected_false_alarms(run, windows):.2g}",
-        "keys": findings["key"].n_unique(),
+        "expected": expected_false_alarms(run, windows, len(alarms)),
+        "keys": number_of_keys(findings),
         "reference": f"{count(reference.get('rows', 0), 'row')}, {when}",
         "started": moment(_utc(manifest["started"])),
         "seconds": number(manifest["duration_seconds"]),
@@ -148,6 +152,9 @@ def _period(windows: Timeline) -> str:
 
 def budget_words(text: str) -> str:
     """Return an alarm budget in words: ``1 per 30d`` as ``1 false alarm per 30 days``."""
+    share, of, _ = text.partition("%")
+    if of:
+        return f"{share.strip()}{NBSP}% of the alarms may be false"
     amount, per, *rest = re.split(r"\s+per\s+|\s+", text.strip())
     noun = "false alarm" if float(amount) == 1 else "false alarms"
     found = re.fullmatch(r"([\d.]+)([smhdw])", per)
@@ -163,11 +170,17 @@ def _alarms(findings: pl.DataFrame, alarms: list[Alarm], run: Run) -> dict[str, 
     return {
         "alarms": [alarm for alarm in alarms if alarm in strongest],
         "alarms_total": len(alarms),
+        "episodes": episode_rows(run),
         "named_open": NAMED_OPEN,
         "tested": (findings["status"] == "tested").any(),
         "untested": untested(findings),
         "ignore_below": shift.ignore_below if isinstance(shift, FeatureShift) else None,
     }
+
+
+def _keys(findings: pl.DataFrame) -> dict[str, Any]:
+    rows, total = key_rows(findings)
+    return {"key_rows": rows, "keys_alarmed": total, "subject_rows": subject_rows(findings)}
 
 
 def _time_axis(

@@ -6,6 +6,8 @@ import json
 import math
 from datetime import datetime, timedelta
 
+from monitors.rollup import ALL_KEYS
+
 NBSP = "\u00a0"
 NONE = "–"
 
@@ -86,6 +88,8 @@ def shorten(text: str, most: int = 30) -> str:
 
 def key_label(key: str) -> str:
     """Return the JSON of a key as ``station = A, line = 2``; nothing when there is no key."""
+    if key == ALL_KEYS:
+        return "all keys together"
     try:
         parts = json.loads(key)
     except ValueError:

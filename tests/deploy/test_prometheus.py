@@ -132,5 +132,5 @@ def test_alarm_of_the_run_reaches_prometheus_with_its_feature(prometheus: str) -
 def test_rules_evaluate_without_error(prometheus: str) -> None:
     """Every rule has been evaluated and none has failed."""
     rules = [rule for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
-    assert len(rules) == 13
+    assert len(rules) == 14
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []

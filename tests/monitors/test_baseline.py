@@ -101,7 +101,7 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 def flip(folder: Path) -> None:
     """Change one bit of the block profiles."""
-    file = version(folder) / "reference.arrow"
+    file = version(folder) / "references.arrow"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -122,14 +122,14 @@ def swap(folder: Path) -> None:
         (flip, "a file of the baseline is missing or was changed"),
         (swap, "a file of the baseline is missing or was changed"),
         (edit("encoder.json", "s1", "s9"), "a file of the baseline is missing or was changed"),
-        (lambda f: (version(f) / "nulls.json").unlink(), "is missing or was changed"),
+        (lambda f: (version(f) / "keys.json").unlink(), "is missing or was changed"),
         (lambda f: (version(f) / "more.json").write_text("{}"), "is missing or was changed"),
         (lambda f: (f / CURRENT).unlink(), "there is no baseline here; `tidegauge fit"),
         (lambda f: (f / CURRENT).write_text("elsewhere"), "there is no baseline here"),
-        (edit(MANIFEST, '"version": 1', '"version": 2'), "format version 2, this program reads 1"),
+        (edit(MANIFEST, '"version": 2', '"version": 3'), "format version 3, this program reads 2"),
         (lambda f: (version(f) / MANIFEST).write_text("{"), "cannot be read"),
         (lambda f: (version(f) / MANIFEST).write_text("[]"), "cannot be read"),
-        (lambda f: (version(f) / MANIFEST).write_text('{"version": 1}'), "was changed"),
+        (lambda f: (version(f) / MANIFEST).write_text('{"version": 2}'), "was changed"),
     ],
 )
 def test_a_baseline_that_is_not_whole_is_one_error_that_says_what_to_do(

@@ -24,6 +24,7 @@ from polars.testing import assert_frame_equal
 
 from monitors.baseline import load_baseline
 from monitors.beam import MergeParts, ProfileBlocks, ScoreWindows, SummariseRows
+from monitors.blocks import Blocks
 from monitors.gram import profile, profile_blocks
 from monitors.summary import merge, summarise
 from pipelines.run_folder import open_run
@@ -108,21 +109,22 @@ def test_blocks_of_batches_are_the_blocks_of_the_whole(
 ) -> None:
     """Blocks go by event time, whatever the batches; each row is in one."""
     encoder = load_baseline(fitted[0].baseline).encoder
-    merged: dict[tuple[str, int], Any] = {}
+    merged: dict[str, Blocks] = {}
     file = tmp_path / "encoder.json"
     file.write_text(json.dumps(encoder.to_json()), encoding="utf-8")
-    step = ProfileBlocks(file, stream, 7, {})
+    step = ProfileBlocks(file, stream, 7, 1.0, {})
     step.setup()
     for one in batches(stream, [99, 100, 1000]):
-        for place, part in step.process(one):
-            merged[place] = merged[place] + part if place in merged else part
+        for key, part in step.process(one):
+            merged[key] = merged[key] + part if key in merged else part
     table = batches(stream, [])[0].table
     days = time_spans(table["time"], 86_400.0)
     expected = profile_blocks(encoder, table, days)
-    assert merged.keys() == {("{}", day) for day in expected}
+    assert list(merged) == ["{}"]
+    assert merged["{}"].numbers.tolist() == sorted(expected)
     assert len(expected) == 7 * CURRENT_WEEKS
-    for (_, day), part in merged.items():
-        np.testing.assert_allclose(part.gram, expected[day].gram, rtol=1e-9, atol=1e-7)
+    for day, gram in zip(merged["{}"].numbers, merged["{}"].grams, strict=True):
+        np.testing.assert_allclose(gram, expected[day].gram, rtol=1e-9, atol=1e-7)
     summaries = [
         part for one in batches(stream, [99]) for part in SummariseRows(stream).process(one)
     ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from monitors.budget import forecast_monitors, level_per_test
+from monitors.budget import false_alarms_allowed, forecast_monitors, level_per_test
 from schemas.stream import Stream
 
 
@@ -61,3 +61,16 @@ def test_forecast_monitors_are_those_that_are_on_in_their_order() -> None:
     """All three unless said otherwise."""
     assert forecast_monitors(stream()) == ["coverage", "pinball", "pit"]
     assert forecast_monitors(stream(monitors={"pinball": False})) == ["coverage", "pit"]
+
+
+def test_a_share_of_alarms_is_the_level_of_every_test() -> None:
+    """Its windows alarm by `control: fdr`; the level names their features."""
+    shared = stream(forecasts=FORECASTS, alarms={"false": "5 % of alarms", "control": "fdr"})
+    assert level_per_test(shared, 3) == pytest.approx(0.05)
+
+
+def test_allowed_false_alarms_grow_with_the_windows_or_with_the_alarms() -> None:
+    """By the meaning of the budget."""
+    assert false_alarms_allowed(stream(), 20, 7) == pytest.approx(2.0)
+    shared = stream(alarms={"false": "5 % of alarms", "control": "fdr"})
+    assert false_alarms_allowed(shared, 20, 7) == pytest.approx(0.35)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import logsumexp
 
-from monitors.counts import RateLaw, fit_rate, fit_rates
+from monitors.counts import RateLaw, exact_interval, fit_rate, fit_rates, with_pieces
 from monitors.encoder import Coding
 
 
@@ -94,3 +94,54 @@ def test_the_share_of_values_seen_once_bounds_the_rate_of_new_ones() -> None:
     (_, names), (_, colours) = fit_rates(codings, counts, np.full(20, 100.0))
     assert names.evidence(8, 168, two_sided=False) < 1
     assert colours.evidence(8, 168, two_sided=False) > 7
+
+
+@pytest.mark.parametrize("rows", [10, 30, 100])
+def test_the_interval_of_a_rate_covers_it_at_least_as_often_as_it_says(rows: int) -> None:
+    """Exactly, at every rate, however few the rows; scipy's exact interval agrees."""
+    counts = np.arange(rows + 1)
+    low, high = np.transpose([exact_interval(int(count), rows) for count in counts])
+    for rate in np.linspace(0.001, 0.999, 499):
+        covered = stats.binom.pmf(counts, rows, rate)[(low <= rate) & (rate <= high)].sum()
+        assert covered >= 0.95
+    ours = exact_interval(3, rows)
+    assert ours == pytest.approx(stats.binomtest(3, rows).proportion_ci(method="exact"))
+
+
+def test_bursts_widen_the_interval() -> None:
+    """A hundred rows that come in bursts of ten say as much as ten."""
+    law = RateLaw(events=50, rows=1000, windows=11, chi_square=100.0)
+    assert law.interval(10, 100) == pytest.approx(exact_interval(1, 10))
+
+
+def gaps(rng: np.random.Generator, rows: int, rate: float, burst: float) -> np.ndarray:
+    """Return where values are missing: independent, or in bursts of a mean length."""
+    if burst == 1:
+        return rng.random(rows) < rate
+    missing = np.zeros(rows, dtype=bool)
+    at = 0
+    while at < rows:
+        at += rng.geometric(rate / burst / (1 - rate))
+        length = rng.geometric(1 / burst)
+        missing[at : at + length] = True
+        at += length
+    return missing
+
+
+@pytest.mark.parametrize("burst", [1, 5, 50])
+def test_pieces_of_windows_find_more_and_keep_the_level(
+    rng: np.random.Generator, burst: float
+) -> None:
+    """Ten windows of eight pieces: what is not in bursts is known sooner, what is stays unsure."""
+    false, found, before = 0, 0, 0
+    for _ in range(100):
+        reference = gaps(rng, 10_000, 0.05, burst)
+        coarse = fit_rate(reference.reshape(10, -1).sum(axis=1), np.full(10, 1000.0))
+        law = with_pieces(coarse, reference.reshape(80, -1).sum(axis=1), np.full(80, 125.0))
+        quiet, loud = (int(gaps(rng, 1000, rate, burst).sum()) for rate in (0.05, 0.1))
+        false += law.evidence(quiet, 1000, two_sided=True) > 2
+        found += law.evidence(loud, 1000, two_sided=True) > 4.3
+        before += coarse.evidence(loud, 1000, two_sided=True) > 4.3
+    assert false <= stats.binom.ppf(0.995, 100, 0.01)
+    if burst == 1:
+        assert found > before + 10

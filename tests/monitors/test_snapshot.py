@@ -170,3 +170,23 @@ def test_rejects_and_expectations_are_counted() -> None:
     )
     assert reduced.rejects.rows() == [("range", 1), ("type", 2)]
     assert reduced.expectations.rows() == [("warning", "fail", 1), ("warning", "pass", 3)]
+
+
+def test_stretches_of_the_reference_count_once() -> None:
+    """However often it was their turn; another key's are others."""
+    row: dict[str, object] = {
+        "stream": "s",
+        "key": "{}",
+        "monitor": "feature_shift",
+        "baseline_id": "b",
+        "block": 8,
+        "blocks": 8,
+        "statistic": 1.0,
+        "threshold": 3.0,
+        "level": 0.01,
+        "alarm": False,
+        **day(0),
+    }
+    rows = [row, row | day(1), row | {"block": 16, "alarm": True}, row | {"key": '{"k":1}'}]
+    assert snapshot(sentinels=rows).sentinel.rows() == [(3, 1, 0.01)]
+    assert snapshot().sentinel.rows() == [(0, 0, None)]

@@ -214,7 +214,7 @@ MISTAKES = {
         ("run",),
     ),
     "newer baseline": Mistake(
-        edit_baseline("manifest.json", lambda text: text.replace('"version": 1', '"version": 99')),
+        edit_baseline("manifest.json", lambda text: text.replace('"version": 2', '"version": 99')),
         ("format version 99", "upgrade tidegauge"),
         ("run",),
     ),
@@ -224,7 +224,7 @@ MISTAKES = {
         ("run",),
     ),
     "incomplete baseline": Mistake(
-        lambda w: next(w.baseline.glob("*/reference.arrow")).unlink(),
+        lambda w: next(w.baseline.glob("*/references.arrow")).unlink(),
         ("missing or was changed", "fit it again"),
         ("run",),
     ),

@@ -47,4 +47,4 @@ def test_unknown_method_is_a_mistake_that_names_the_nearest(tmp_path: Path) -> N
 def test_help_lists_the_methods() -> None:
     """What the option says is what there is."""
     said = " ".join(tidegauge("check", "--help").out.split())
-    assert "moments, fisher, model-ks or knn-ks" in said
+    assert "moments, fisher, model-ks, knn-ks, pit or flow" in said

@@ -34,6 +34,7 @@ CONTRACT = {
             "--method",
             "--false-alarm-rate",
             "--condition-on*",
+            "--lag*",
             "--seed",
             "--json",
             "--fail-on-alarm",

@@ -70,7 +70,7 @@ def test_demo_ends_with_the_three_places(demo: tuple[Path, Outcome]) -> None:
     *_, report, tables, metrics, _ = said.out.splitlines()
     assert report.split()[1:3] == ["report", str(out / "weather-one-week-shuffled.html")]
     assert tables.split()[1] == "tables"
-    assert f"{out / 'weather-one-week-shuffled.run'}/{{findings,forecasts," in tables
+    assert f"{out / 'weather-one-week-shuffled.run'}/{{findings,episodes," in tables
     assert metrics.split()[1] == "metrics"
     assert f"tidegauge serve {out / 'weather-one-week-shuffled.run'}" in metrics
     assert "LGA.temp" in (out / "weather-one-week-shuffled.html").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from pipelines.sinks import write_part
 from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
 from schemas.errors import SourceError
 from schemas.records import Tally
-from schemas.stream import Source, Stream
+from schemas.source import Source
+from schemas.stream import Stream
 
 TABLE = pl.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1, 2, 3]})
 

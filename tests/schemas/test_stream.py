@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.stream import Alarms, Column, ForecastSpec, Source, Stream, Window
+from schemas.source import Source
+from schemas.stream import Alarms, Column, ForecastSpec, Stream, Window
 
 TREE: dict[str, Any] = {
     "tidegauge": 1,

@@ -121,6 +121,36 @@ def test_an_impossible_value_is_named_with_file_line_and_key(
     assert says in said
 
 
+@pytest.mark.parametrize(
+    ("lags", "line", "says"),
+    [
+        ("[1h, an hour]", 10, "lags.1: 'an hour' is not a duration"),
+        ("[0h]", 10, "lags.0: '0h' is not a duration"),
+        ("[-1h]", 10, "lags.0: '-1h' is not a duration"),
+        ("[0.0000001s]", 10, "lags.0: '0.0000001s' is not a duration"),
+        ("[1h, 60m]", 10, "lags.1: each lag once, and 60m is twice"),
+        ("1h", 10, "lags: "),
+    ],
+)
+def test_lags_that_cannot_be_are_named_with_their_line(lags: str, line: int, says: str) -> None:
+    """Each lag is a length of time, once."""
+    said = mistake(STREAM + f"lags: {lags}\n")
+    assert said.startswith(f"s.yaml:{line}: {says}")
+
+
+def test_lags_need_a_time_and_a_number_and_names_of_their_own() -> None:
+    """Rows without a time have no past; categories have no lags; names are not taken twice."""
+    counted = "window: {rows: 9}\nalarms: {false: 1 per 9 windows}\nlags: [1h]\n"
+    by_rows = STREAM.replace("window: {length: 7d}\n", counted)
+    assert "temp 1h ago" in parse_stream(by_rows, "s.yaml").lagged
+    said = mistake(by_rows.replace("time: {column: time}\n", ""))
+    assert said.startswith("s.yaml:10: lags: `lags` need `time:`")
+    words = STREAM.replace("number, unit: °C", "category").replace("number", "boolean")
+    assert "`lags` need a feature that is a number" in mistake(words + "lags: [1h]\n")
+    taken = STREAM.replace("  rain:", "  temp 1h ago:") + "lags: [1h]\n"
+    assert "they make a column 'temp 1h ago', and there is one already" in mistake(taken)
+
+
 def test_every_mistake_is_reported_at_once() -> None:
     """Three mistakes give three lines."""
     wrong = STREAM.replace("name:", "nmae:").replace("unit: °C", "uint: °C")

@@ -18,7 +18,8 @@ from apache_beam.transforms.core import CombineFn
 
 from schemas.errors import SourceError
 from schemas.records import REJECT, Batch, Tally
-from schemas.stream import Source, Stream
+from schemas.source import Source
+from schemas.stream import Stream
 from transforms.beam import REJECTS, TALLIES, ReadBatches, SampleRows, WithPositions, open_file
 from transforms.contract import ROW
 from transforms.sample import RowSample

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import SourceError
 from schemas.records import REJECT
-from schemas.stream import Source
+from schemas.source import Source
 from transforms import decode
 from transforms.decode import Decoded, count_rows, read_batches, read_schema
 from transforms.rejects import ROW

@@ -35,6 +35,8 @@ def kind_of(values: Any) -> str | None:
         (pa.nulls(2, pa.string()), "category"),
         (pa.nulls(2), "number"),
         (pa.array([1], pa.uint8()), "integer"),
+        (pa.array([1, None], pa.uint64()), "integer"),
+        (pa.array([1, 2**63], pa.uint64()), "number"),
         (pa.array([1.0]), "number"),
         (pa.array([dt.date(2020, 1, 1)]), "timestamp"),
         (pa.array([dt.time(1)]), "category"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.contract import ROW
-from transforms.windows import NO_KEY, key_text, row_spans, split, time_spans
+from transforms.windows import NO_KEY, gather, key_text, row_spans, time_spans
 
 
 def times(*texts: str) -> pa.ChunkedArray:
@@ -40,30 +40,44 @@ def test_spans_of_rows_go_on_over_files_and_over_rejected_rows() -> None:
     assert row_spans(batch, 7, 3).tolist() == [2, 2, 3, 4]
 
 
-def test_split_gives_every_row_once_in_order() -> None:
+def test_gathering_keeps_every_row_once_in_order() -> None:
     """Rows that interleave keys and spans come out by key and span, in the order they had."""
     rows = pa.table({"k": ["b", "a", "b", "a", "b"], "v": [1, 2, 3, 4, 5]})
-    parts = list(split(rows, ["k"], np.array([0, 0, 1, 0, 0])))
-    assert [(key, span, part["v"].to_pylist()) for key, span, part in parts] == [
+    gathered, groups = gather(rows, ["k"], np.array([0, 0, 1, 0, 0]))
+    assert [
+        (group.key, group.span, gathered["v"][group.start : group.stop].to_pylist())
+        for group in groups
+    ] == [
         ('{"k": "b"}', 0, [1, 5]),
         ('{"k": "a"}', 0, [2, 4]),
         ('{"k": "b"}', 1, [3]),
     ]
-    assert parts[0][2].column_names == ["k", "v"]
+    assert gathered.column_names == ["k", "v"]
+
+
+def test_groups_of_several_key_columns_are_told_apart() -> None:
+    """Equal values in different columns are different keys."""
+    rows = pa.table({"k": ["a", "b", "a", "b"], "l": ["b", "a", "a", "a"], "v": [1, 2, 3, 4]})
+    gathered, groups = gather(rows, ["k", "l"], np.array([7, 7, 7, 7]))
+    assert {group.key: gathered["v"][group.start : group.stop].to_pylist() for group in groups} == {
+        '{"k": "a", "l": "b"}': [1],
+        '{"k": "b", "l": "a"}': [2, 4],
+        '{"k": "a", "l": "a"}': [3],
+    }
 
 
 def test_without_a_key_there_is_one_group_per_span() -> None:
     """Its key is the empty JSON object."""
-    parts = list(split(pa.table({"v": [1, 2, 3]}), [], np.array([5, 5, 6])))
-    assert [(key, span, part.num_rows) for key, span, part in parts] == [
+    _, groups = gather(pa.table({"v": [1, 2, 3]}), [], np.array([5, 5, 6]))
+    assert [(group.key, group.span, group.stop - group.start) for group in groups] == [
         (NO_KEY, 5, 2),
         (NO_KEY, 6, 1),
     ]
 
 
-def test_no_rows_make_no_parts() -> None:
-    """An empty batch yields nothing."""
-    assert list(split(pa.table({"v": pa.array([], pa.int64())}), [], np.array([], np.int64))) == []
+def test_no_rows_make_no_groups() -> None:
+    """An empty batch has none."""
+    assert gather(pa.table({"v": pa.array([], pa.int64())}), [], np.array([], np.int64))[1] == []
 
 
 @pytest.mark.parametrize("value", ["LGA", 'say "hi"', "Zürich", "a|b", ""])

@@ -75,8 +75,9 @@ def cross_fit_location_scale(
     *,
     categories: Sequence[int],
     seed: int,
+    stops: Sequence[int] = _STOPS,
 ) -> CrossFit:
-    """Fit on each fold's complement, and choose the number of rounds out of fold.
+    """Fit on each fold's complement, and choose the number of rounds among `stops` out of fold.
 
     Residual quantiles come from out-of-fold residuals, which carry the model's own error and so
     do not under-cover as in-sample ones do (CRUDE, Zelikman et al., arXiv 2005.12496); those
@@ -88,16 +89,16 @@ def cross_fit_location_scale(
     scaled = (y - centre) / unit
     limits = (float(2 * y.min() - y.max()), float(2 * y.max() - y.min()))
     numbers = np.unique(folds)
-    parameters = {stop: np.empty((len(y), 3)) for stop in _STOPS}
+    parameters = {stop: np.empty((len(y), 3)) for stop in stops}
     for fold in numbers:
         test = folds == fold
-        boosters = _grow(X[~test], scaled[~test], categories, seed, _ROUNDS)
-        for stop in _STOPS:
+        boosters = _grow(X[~test], scaled[~test], categories, seed, max(stops))
+        for stop in stops:
             parameters[stop][test] = _parameters(boosters, X[test], stop)
 
-    best_loss, best_stop = np.inf, _ROUNDS
+    best_loss, best_stop = np.inf, max(stops)
     best: Floats = np.empty((len(y), len(levels)))
-    for stop in _STOPS:
+    for stop in stops:
         residuals = _residuals(parameters[stop], scaled)
         quantiles = np.empty((len(y), len(levels)))
         for fold in numbers:

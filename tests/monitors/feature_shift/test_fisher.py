@@ -22,7 +22,7 @@ def test_it_is_the_limit_of_the_sampled_definition(rng: np.random.Generator) -> 
     x = np.concatenate([rng.multivariate_normal(*model, size=DRAWS) for model in models])
     squares = (score(x, *models[0]) - score(x, *models[1])) ** 2
     error = squares.std(axis=0) / np.sqrt(len(x))
-    exact = fisher.statistic(gram_matrix(p), gram_matrix(q))
+    exact = fisher.scores_apart(gram_matrix(p), gram_matrix(q))
     assert np.all(np.abs(squares.mean(axis=0) - exact) < 4 * error)
 
 
@@ -32,21 +32,21 @@ def test_two_columns_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # N = diag(½, 0), c = (−½, 0); of p̂: (N S Nᵀ)₀₀ = ¼, (N m − c)₀² = ¼; of q̂: ½ and 1
     p = np.diag([1.0, 1.0, 1.0])
     q = np.array([[1.0, 1.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 1.0]])
-    assert fisher.statistic(p, q) == pytest.approx([0.5 * (0.25 + 0.25 + 0.5 + 1.0), 0.0])
+    assert fisher.scores_apart(p, q) == pytest.approx([0.5 * (0.25 + 0.25 + 0.5 + 1.0), 0.0])
 
 
 def test_a_set_against_itself_is_zero_and_the_sides_are_alike(rng: np.random.Generator) -> None:
     """γ does not tell reference from window."""
     p, q = gram_matrix(chain(rng, 200, 3)), gram_matrix(chain(rng, 90, 3) + 1.0)
-    assert fisher.statistic(p, p) == pytest.approx([0.0, 0.0, 0.0])
-    assert fisher.statistic(p, q) == pytest.approx(fisher.statistic(q, p))
+    assert fisher.scores_apart(p, p) == pytest.approx([0.0, 0.0, 0.0])
+    assert fisher.scores_apart(p, q) == pytest.approx(fisher.scores_apart(q, p))
 
 
 def test_a_stack_is_its_parts(rng: np.random.Generator) -> None:
     """Many pairs at once are as each of them."""
     p, q = (np.stack([gram_matrix(chain(rng, 80, 3)) for _ in range(5)]) for _ in range(2))
-    together = fisher.statistic(p, q)
-    apart = np.stack([fisher.statistic(*pair) for pair in zip(p, q, strict=True)])
+    together = fisher.scores_apart(p, q)
+    apart = np.stack([fisher.scores_apart(*pair) for pair in zip(p, q, strict=True)])
     np.testing.assert_allclose(together, apart)
 
 
@@ -54,6 +54,6 @@ def test_only_the_shuffled_column_and_its_neighbours_differ(rng: np.random.Gener
     """In a chain the columns next to the shuffled one had leaned on it; the others had not."""
     p, q = chain(rng, 100_000, 7), chain(rng, 100_000, 7)
     q[:, 3] = rng.permutation(q[:, 3])
-    found = fisher.statistic(gram_matrix(p), gram_matrix(q))
+    found = fisher.scores_apart(gram_matrix(p), gram_matrix(q))
     assert found.argmax() == 3
     assert found[[2, 3, 4]].min() > 20 * found[[0, 1, 5, 6]].max()

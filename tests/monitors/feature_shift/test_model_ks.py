@@ -49,7 +49,7 @@ def test_it_is_the_limit_of_the_paper_s_sampled_distance(rng: np.random.Generato
                 variance = spread[j, j] - slope @ spread[rest, j]
                 draws.append(rng.normal(centre, np.sqrt(variance), 20_000))
             expected[j] += stats.ks_2samp(*draws).statistic / len(points)
-    found = model_ks.statistic(gram_matrix(p), gram_matrix(q), normals)
+    found = model_ks.distances(gram_matrix(p), gram_matrix(q), normals)
     # D of 2 × 20,000 draws is off by less than 0.02 (one in a thousand); the mean of 20 by less
     assert found == pytest.approx(expected, abs=0.01)
 
@@ -59,4 +59,4 @@ def test_the_shuffled_column_is_farthest_from_what_it_was(rng: np.random.Generat
     p, q = chain(rng, 5000, 6), chain(rng, 5000, 6)
     q[:, 2] = rng.permutation(q[:, 2])
     normals = rng.standard_normal((2, model_ks.POINTS, 6))
-    assert model_ks.statistic(gram_matrix(p), gram_matrix(q), normals).argmax() == 2
+    assert model_ks.distances(gram_matrix(p), gram_matrix(q), normals).argmax() == 2

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from monitors.encoder import fit_encoder
-from monitors.feature_shift.null import Null
 from monitors.feature_shift.reference import (
     MOST_BLOCKS,
     Reference,
@@ -15,6 +14,7 @@ from monitors.feature_shift.reference import (
     reference_from_blocks,
 )
 from monitors.gram import Profile, profile, profile_blocks
+from monitors.null import Null
 from schemas.errors import ReferenceDataError
 from tests.monitors.simulated import Floats, columns_of, likely_at_least, serial, table
 
@@ -27,7 +27,9 @@ def reference_of(x: Floats, per_window: int = 4) -> Reference:
     rows = table(x)
     encoder = fit_encoder(rows, columns_of(rows), features=rows.column_names, window_rows=ROWS)
     block = np.arange(len(x)) // (ROWS // per_window)
-    return reference_from_blocks(encoder, profile_blocks(encoder, rows, block), per_window)
+    return reference_from_blocks(
+        encoder, "moments", profile_blocks(encoder, rows, block), per_window
+    )
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_blocks_come_in_the_order_of_time_whatever_their_order(reference: Refere
         )
     }
     backwards = reference_from_blocks(
-        reference.encoder, dict(reversed(parts.items())), reference.per_window
+        reference.encoder, "moments", dict(reversed(parts.items())), reference.per_window
     )
     np.testing.assert_array_equal(backwards.numbers, reference.numbers)
     np.testing.assert_array_equal(backwards.grams, reference.grams)
@@ -161,7 +163,12 @@ def test_a_long_reference_has_fewer_blocks_per_window(windows: float, blocks: in
 def law(rows: float, mean: float, shape: float) -> Null:
     """Return a law of two features, the second without basis columns."""
     return Null(
-        rows, np.array([shape, np.nan]), np.array([mean / shape, 1.0]), np.arange(9.0), (0.0, 1.0)
+        rows,
+        np.array([[shape, np.nan]]),
+        np.array([[mean / shape, 1.0]]),
+        np.ones(1),
+        np.arange(9.0),
+        (0.0, 1.0),
     )
 
 
@@ -169,9 +176,18 @@ def test_between_two_sizes_the_law_is_between_theirs() -> None:
     """Log-linear in the rows, and held beyond the ends."""
     nulls = (law(100, 4, 2), law(400, 16, 8))
     between = interpolate(nulls, 200)
-    assert between.mean()[0] == pytest.approx(8)
-    assert between.shape[0] == pytest.approx(4)
-    assert np.isnan(between.shape[1])
+    assert between.mean()[0, 0] == pytest.approx(8)
+    assert between.shape[0, 0] == pytest.approx(4)
+    assert np.isnan(between.shape[0, 1])
     assert interpolate(nulls, 100) is nulls[0]
     assert interpolate(nulls, 5) is nulls[0]
     assert interpolate(nulls, 10**6) is nulls[1]
+
+
+def test_rows_that_depend_on_each_other_count_for_less() -> None:
+    """The second terms are tested only where a window has the independent rows for them."""
+    rng = np.random.default_rng(6)
+    independent, slow = (reference_of(serial(rng, 30 * ROWS, D, phi)) for phi in (0.0, 0.95))
+    assert independent.dependence < 1.6
+    assert 20 < slow.dependence < 60  # (1 + φ) / (1 − φ) = 39
+    assert len(slow.bases) == 1

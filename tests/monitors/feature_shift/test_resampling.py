@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from monitors.feature_shift.null import Null
-from monitors.feature_shift.resampling import Statistic, resample
+from monitors.feature_shift.resampling import resample
+from monitors.feature_shift.rows import Statistic
+from monitors.null import Null
 from tests.monitors.simulated import Floats, likely
 
 BLOCKS, FEATURES = 60, 8
@@ -26,7 +27,7 @@ def squared_gap(values: Floats) -> Statistic:
 def compare(rng: np.random.Generator, values: Floats, draws: int = 199) -> tuple[Floats, Null]:
     """Return the evidence per feature of two halves of blocks, and the law."""
     found = resample(squared_gap(values), np.arange(BLOCKS) % 2 == 0, rng, draws)
-    return found.null.evidence(found.studentised), found.null
+    return found.null.evidence(found.studentised[None])[0], found.null
 
 
 def test_observed_is_the_statistic_of_the_blocks_as_they_are(rng: np.random.Generator) -> None:

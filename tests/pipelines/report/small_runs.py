@@ -129,7 +129,6 @@ def write_small_run(
         "duration_seconds": 1.25,
         "rows": {"in": used + rejected, "used": used, "rejected": rejected, "late": 0},
         "windows": windows,
-        "level_per_window": 0.002,
         "reference": {"rows": 4000, "start": None, "end": None},
         "files": files,
     }

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from monitors.check import METHODS, Comparison, check
-from monitors.feature_shift import paper
+from monitors.feature_shift.row_methods import ROW_METHODS
 from schemas.errors import ReferenceDataError, StreamFileError
 from tests.monitors.simulated import Floats, chain, columns_of, heavy, likely, table
 
 PAPER = [method for method in METHODS if method != "moments"]
+QUICK = [method for method in PAPER if method != "flow"]  # to compile it takes seconds a table
 
 
 def compare(p: Floats, q: Floats, method: str, seed: int = 0) -> Comparison:
@@ -41,7 +46,7 @@ def test_a_replayed_feature_is_named_and_no_other(rng: np.random.Generator, meth
     assert {finding["method"] for finding in result.to_json()["findings"]} == {method}
 
 
-@pytest.mark.parametrize("method", PAPER)
+@pytest.mark.parametrize("method", QUICK)
 def test_two_features_that_moved_are_both_named(rng: np.random.Generator, method: str) -> None:
     """Each is set aside once named, until nothing is left that is not what it was."""
     p, q = rng.normal(size=(2, 400, 2))
@@ -74,7 +79,7 @@ def _words(code: np.ndarray) -> list[str]:
     return ["odd" if one else "even" for one in code]
 
 
-@pytest.mark.parametrize("method", PAPER)
+@pytest.mark.parametrize("method", QUICK)
 def test_missing_values_are_counted_and_filled(method: str) -> None:
     """Gaps alike in both tables are no news; many more of them are."""
     alarms = 0
@@ -95,7 +100,8 @@ def test_long_tables_are_thinned_for_neighbours_with_a_note(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows that are counted are those that were given."""
-    monkeypatch.setattr(paper, "MOST_ROWS", 150)
+    shorter = {**ROW_METHODS, "knn-ks": replace(ROW_METHODS["knn-ks"], most_rows=150)}
+    monkeypatch.setattr("monitors.check.ROW_METHODS", shorter)
     result = compare(chain(rng, 230, 2), chain(rng, 100, 2), "knn-ks")
     assert result.rows == {"reference": 230, "current": 100, "rejected": 0}
     assert ["150 rows" in note for note in result.notes] == [True]
@@ -106,3 +112,23 @@ def test_unknown_method_is_refused_with_the_nearest_name() -> None:
     empty = pa.table({})
     with pytest.raises(StreamFileError, match=r"did you mean 'fisher'.*moments, fisher, model-ks"):
         check(empty, empty, {}, method="fischer")
+
+
+def test_a_method_whose_extra_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything else is looked at."""
+    monkeypatch.setattr("monitors.feature_shift.row_methods.find_spec", lambda _: None)
+    empty = pa.table({})
+    with pytest.raises(StreamFileError, match=r"'flow' needs .*flowjax.*tidegauge\[flow\]"):
+        check(empty, empty, {}, method="flow")
+
+
+def test_check_imports_no_model_that_another_method_needs() -> None:
+    """LightGBM, Polars and JAX are imported by the statistics that use them, when they do."""
+    code = (
+        "import sys, monitors.check; "
+        "print([name for name in ('lightgbm', 'polars', 'jax', 'flowjax') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

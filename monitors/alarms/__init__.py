@@ -1,0 +1,1 @@
+"""From evidence in windows to alarms that a person can live with; see docs/methods/alarms.md."""
