@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LEAST = 1e-6  # times are whole microseconds
@@ -26,3 +29,11 @@ def parse_duration(text: str) -> float:
         )
         raise ValueError(message)
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def _readable(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_readable)]

@@ -31,11 +31,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many rows one file gave, and how many of them were rejected."""
+    """How many rows one file gave, how many of them were rejected or came too late."""
 
     path: str
     rows: int
     rejected: int
+    late: int = 0
+    latest: int | None = None  #: largest event time of the rows used, in µs since 1970
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from schemas.duration import parse_duration
+from schemas.duration import Duration, parse_duration
 from schemas.errors import did_you_mean
+from schemas.kafka import Topic
 from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Monitors
+from schemas.sinks import Sinks
 from schemas.source import Source
+from schemas.watermark import Watermark
 
 STREAM_FILE_VERSION = 1
 
@@ -33,11 +38,6 @@ _ALARM_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\s+of\s+alarms")
 _ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+windows?|(\S.*))")
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
 def _wrong(message: str, *where: str | int) -> ValidationError:
     """Return the error of a place deeper in the tree than the part that finds it."""
     error = PydanticCustomError("value_error", "{message}", {"message": message})
@@ -45,7 +45,9 @@ def _wrong(message: str, *where: str | int) -> ValidationError:
     return ValidationError.from_exception_data("Stream", [details])
 
 
-Duration = Annotated[str, AfterValidator(_duration)]
+def _kind_of_source(source: object) -> str:
+    messages = isinstance(source, Topic) or (isinstance(source, Mapping) and "topic" in source)
+    return "messages" if messages else "files"
 
 
 class _Part(BaseModel):
@@ -242,21 +244,15 @@ class Alarms(_Part):
         return min(0.5, count * every_seconds / seconds)
 
 
-class Sinks(_Part):
-    """Where metrics go besides the run folder."""
-
-    pushgateway: str | None = Field(default=None, description="URL, for scheduled runs.")
-    textfile: str | None = Field(
-        default=None, description="A .prom file for node_exporter's textfile collector."
-    )
-
-
 class Stream(_Part):
     """One stream file."""
 
     tidegauge: Literal[1] = Field(description="Version of the stream-file format.")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
-    source: Source
+    source: Annotated[
+        Annotated[Source, Tag("files")] | Annotated[Topic, Tag("messages")],
+        Discriminator(_kind_of_source),
+    ]
     reference: Source
     time: Time | None = None
     key: tuple[str, ...] = ()
@@ -267,6 +263,7 @@ class Stream(_Part):
     )
     columns: dict[str, Column] = Field(min_length=1)
     window: Window
+    watermark: Watermark = Watermark()
     calendar: tuple[CalendarTerm, ...] = Field(
         default=(), description="Calendar terms that explain the features and are never blamed."
     )
@@ -288,6 +285,8 @@ class Stream(_Part):
                 "or give `window: {rows: N}`"
             )
             raise _wrong(message, "window", "length")
+        if isinstance(self.source, Topic):
+            self._fits_a_topic()
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
             raise _wrong(message, "calendar")
@@ -309,6 +308,16 @@ class Stream(_Part):
         except ValueError as error:
             raise _wrong(str(error), "alarms", "false") from error
         return self
+
+    def _fits_a_topic(self) -> None:
+        if self.window.rows is not None or self.time is None:
+            message = (
+                "the messages of a topic have no order over its partitions: they need `time:` and "
+                "windows of event time, such as `window: {length: 1h}`"
+            )
+            raise _wrong(message, "window")
+        if self.lags:
+            raise _wrong("`lags` are for files; a topic has none yet", "lags")
 
     @model_validator(mode="after")
     def _marginals_fit(self) -> Self:
