@@ -114,7 +114,7 @@ def profile_with_beam(path: str) -> Callable[[], object]:
     import apache_beam as beam
 
     from benchmarks.stored import load_encoder, stored
-    from monitors.beam import MergeParts
+    from monitors.beam.merge import MergeParts
     from monitors.gram import profile
     from pipelines.runners import run_graph
     from transforms.beam import ReadBatches

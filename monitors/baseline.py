@@ -1,11 +1,9 @@
 """The baseline: what `fit` leaves behind and everything later reads. No raw rows, no pickle.
 
-A baseline folder holds one sub-folder per fitted version and a file CURRENT that names one of them,
-so that a new baseline takes the place of the old one in one rename. A version holds a manifest with
-the hash of every file, the stream file it was fitted for, the encoder, the references of the keys
-(Arrow, see `reference_store`), the column summaries, and the forecasters in LightGBM's text format
-with their calibration. A version's name is the hash of the manifest's hashes: whatever changes, the
-name does not fit.
+A baseline on disk is a folder with a manifest with the hash of every file, the stream file it was
+fitted for, the encoder, the references of the keys (Arrow, see `reference_store`), the column
+summaries, and the forecasters in LightGBM's text format with their calibration. Its name is the
+hash of the manifest's hashes: whatever changes, the name does not fit.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from monitors.forecast_scores import ScoreNull
 from monitors.pooling import POOL, is_pooled
 from monitors.reference_store import open_references, write_references
 from monitors.summary import TableSummary
-from schemas.errors import BaselineError, OutputError
+from schemas.errors import BaselineError
 from schemas.monitors import FeatureShift
 from schemas.stream import Stream
 from transforms.calibrate.cqr import Conformal
@@ -36,7 +34,6 @@ from transforms.forecast.select import Fitted
 from transforms.forecast.select import load as load_forecaster
 
 BASELINE_VERSION = 2
-CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 
 #: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.
@@ -86,48 +83,39 @@ class Baseline:
         return self.references.get(POOL if is_pooled(self.stream) else key)
 
 
-def save_baseline(baseline: Baseline, folder: Path) -> Baseline:
-    """Write a baseline as the current version of a folder, and return it with its id.
+def write_baseline(baseline: Baseline, folder: Path) -> Baseline:
+    """Write a baseline into a folder of baselines, and return it with its id.
 
     Raises
     ------
-    OutputError
+    OSError
         When the folder cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".fit-"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".fit-"))
-        try:
-            _write(baseline, temporary)
-            files = _hashes(temporary)
-            identity = _identity(files)
-            manifest = {"version": BASELINE_VERSION, "id": identity, "files": files}
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            _sync(temporary)
-            _put(temporary, folder / identity, files)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        pointer = folder / f".{CURRENT}-{os.getpid()}"
-        pointer.write_text(identity + "\n", encoding="utf-8")
-        _sync(pointer)
-        pointer.replace(folder / CURRENT)
-    except OSError as error:
-        message = f"{folder}: the baseline cannot be written: {error.strerror or error}"
-        raise OutputError(message) from error
+        _write(baseline, temporary)
+        files = _hashes(temporary)
+        identity = _identity(files)
+        manifest = {"version": BASELINE_VERSION, "id": identity, "files": files}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _sync(temporary)
+        _put(temporary, folder / identity, files)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return replace(baseline, id=identity)
 
 
-def load_baseline(folder: Path) -> Baseline:
-    """Read the current version of a baseline folder.
+def read_baseline(folder: Path, identity: str) -> Baseline:
+    """Read one baseline of a folder of baselines.
 
     Raises
     ------
     BaselineError
-        When there is none, it was written by a newer version, or a file is missing or changed.
+        When there is none, it was written by another version, or a file is missing or changed.
     """
+    version = folder / identity
     try:
-        identity = (folder / CURRENT).read_text(encoding="utf-8").strip()
-        version = folder / identity
         manifest = _parse(version / MANIFEST)
         written_by = manifest["version"]
     except FileNotFoundError as error:

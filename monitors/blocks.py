@@ -42,12 +42,7 @@ class Blocks:
     @property
     def grams(self) -> FloatArray:
         """The Gram matrices, shape (R, p + 1, p + 1)."""
-        side = _side(self.triangles.shape[1])
-        rows, columns = np.triu_indices(side)
-        grams = np.empty((len(self.numbers), side, side))
-        grams[:, rows, columns] = self.triangles
-        grams[:, columns, rows] = self.triangles
-        return grams
+        return full(self.triangles)
 
 
 def pack(profiles: Mapping[int, Profile]) -> Blocks:
@@ -66,5 +61,11 @@ def upper(grams: FloatArray) -> FloatArray:
     return triangles
 
 
-def _side(entries: int) -> int:
-    return (math.isqrt(8 * entries + 1) - 1) // 2
+def full(triangles: FloatArray) -> FloatArray:
+    """Return the Gram matrices of upper triangles, shape (R, p + 1, p + 1)."""
+    side = (math.isqrt(8 * triangles.shape[1] + 1) - 1) // 2
+    rows, columns = np.triu_indices(side)
+    grams = np.empty((len(triangles), side, side))
+    grams[:, rows, columns] = triangles
+    grams[:, columns, rows] = triangles
+    return grams

@@ -1,9 +1,14 @@
 """Every metric of the project: the exporter, the dashboards, the alert rules and the docs read it.
 
 All of them describe one run: the counters count from its start and begin again with the next run,
-so a query reads their value or a ratio of two, not a rate across runs. Keys of a stream are added
-up, or their strongest evidence is taken: a metric has no key label, and so the number of series
-does not grow with the data. Only the top features of the latest window have a series of their own.
+so a query reads their value or a ratio of two, not a rate across runs. A stream that is followed is
+one run that goes on: its counters never go down, and what late rows revise counts anew. Keys of a
+stream are added up, or their strongest evidence is taken: a metric has no key label, and so the
+number of series does not grow with the data. Only the top features of the latest window have a
+series of their own.
+
+What is read from a topic of findings has no forecasts, rows, expectations, episodes, sentinel or
+batch: those metrics are absent. Its counters begin at the oldest finding that the topic still has.
 """
 
 from __future__ import annotations
@@ -45,7 +50,8 @@ CATALOGUE: tuple[Metric, ...] = (
         "counter",
         "windows",
         "monitor",
-        "Windows (of one key) of this run in which the monitor raised an alarm.",
+        "Windows (of one key) of this run in which the monitor raised an alarm, "
+        "revised later or not.",
     ),
     _metric(
         "alarm_active",
@@ -117,7 +123,8 @@ CATALOGUE: tuple[Metric, ...] = (
         "histogram",
         "log10",
         "",
-        "Evidence of drift (-log10 of the p-value) of every tested feature in every window.",
+        "Evidence of drift (-log10 of the p-value) of every tested feature in every window, "
+        "revisions included.",
     ),
     _metric(
         "feature_drift_top_score",
@@ -211,7 +218,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "counter",
         "checks",
         "severity result",
-        "Expectations checked on the windows of this run: pass, fail or error.",
+        "Expectations checked on the windows of this run, revised ones anew: pass, fail or error.",
     ),
     # pipeline health
     _metric(
@@ -226,7 +233,8 @@ CATALOGUE: tuple[Metric, ...] = (
         "gauge",
         "seconds since 1970, event time",
         "",
-        "End of the latest closed window; none for windows counted in rows.",
+        "Event time up to which a followed stream has come; else the end of the latest closed "
+        "window, and none for windows counted in rows.",
     ),
     _metric(
         "window_length_seconds",
@@ -234,6 +242,27 @@ CATALOGUE: tuple[Metric, ...] = (
         "seconds",
         "",
         "Length of a window; none for windows counted in rows.",
+    ),
+    _metric(
+        "findings_revised_total",
+        "counter",
+        "findings",
+        "",
+        "Findings of this run that revise an earlier one, because late rows came in.",
+    ),
+    _metric(
+        "ticks_total",
+        "counter",
+        "micro-batches",
+        "",
+        "Micro-batches that this run has committed; 1 for a run of one go.",
+    ),
+    _metric(
+        "last_commit_timestamp_seconds",
+        "gauge",
+        "seconds since 1970",
+        "",
+        "When results were last committed: to the run folder, or to the topic of findings.",
     ),
     _metric(
         "batch_last_success_timestamp_seconds",

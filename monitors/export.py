@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -29,8 +30,9 @@ from prometheus_client.registry import Collector
 from monitors.alarms.sentinel import alarms_allowed
 from monitors.budget import false_alarms_allowed, forecast_monitors
 from monitors.catalogue import CATALOGUE, PREFIX, TOP_FEATURES, Metric
+from monitors.findings_tally import SCORE_BUCKETS, FindingsView
 from monitors.rollup import ALL_KEYS
-from monitors.snapshot import SCORE_BUCKETS, RunSnapshot
+from monitors.snapshot import RunSnapshot
 from schemas.errors import OutputError
 from schemas.stream import Stream
 
@@ -56,11 +58,41 @@ def collect(snapshot: RunSnapshot, allow: Collection[str] = ()) -> list[Family]:
     allow : features that have a series of their own whatever their score.
     """
     stream = Stream.model_validate(snapshot.manifest["stream"])
-    found: dict[str, dict[tuple[str, ...], Value]] = {metric.name: {} for metric in CATALOGUE}
-    for part in (_state, _sentinel, _features, _forecasts, _quality, _health):
-        for name, labels, value in part(snapshot, stream, allow):
-            found[PREFIX + name][(stream.name, *labels)] = value
-    return [_family(metric, found[metric.name]) for metric in CATALOGUE]
+    series = chain(
+        _findings(snapshot.found, stream, allow),
+        _episodes(snapshot, stream),
+        _sentinel(snapshot, stream),
+        _forecasts(snapshot, stream),
+        _quality(snapshot, stream),
+        _health(snapshot),
+        _time("watermark_timestamp_seconds", snapshot.watermark),
+    )
+    return _families(stream, series)
+
+
+def collect_findings(
+    found: FindingsView,
+    stream: Stream,
+    allow: Collection[str] = (),
+    *,
+    closed: int,
+    committed: datetime | None,
+) -> list[Family]:
+    """Return the metric families that findings carry by themselves, in the catalogue's order.
+
+    Parameters
+    ----------
+    allow : features that have a series of their own whatever their score.
+    closed : windows with findings, those of every key.
+    committed : when the newest finding was written; None where there is none.
+    """
+    series = chain(
+        _findings(found, stream, allow),
+        [("windows_closed_total", (), closed)],
+        _time("last_commit_timestamp_seconds", committed),
+        _time("watermark_timestamp_seconds", found.watermark),
+    )
+    return _families(stream, series)
 
 
 def write_textfile(snapshot: RunSnapshot, path: Path, allow: Collection[str] = ()) -> None:
@@ -140,6 +172,16 @@ def _send(send: Callable[..., None], families: list[Family], stream: str, url: s
         raise OutputError(message) from error
 
 
+Series = tuple[str, tuple[str, ...], Value]  #: name without prefix, labels but the stream, value
+
+
+def _families(stream: Stream, series: Iterable[Series]) -> list[Family]:
+    found: dict[str, dict[tuple[str, ...], Value]] = {metric.name: {} for metric in CATALOGUE}
+    for name, labels, value in series:
+        found[PREFIX + name][(stream.name, *labels)] = value
+    return [_family(metric, found[metric.name]) for metric in CATALOGUE]
+
+
 def _family(metric: Metric, series: Mapping[tuple[str, ...], Value]) -> Family:
     family: Any = _FAMILY_OF_KIND[metric.kind](metric.name, metric.help, labels=metric.labels)
     for labels, value in sorted(series.items()):
@@ -147,25 +189,21 @@ def _family(metric: Metric, series: Mapping[tuple[str, ...], Value]) -> Family:
     return family  # type: ignore[no-any-return]
 
 
-Part = Iterator[tuple[str, tuple[str, ...], Value]]
-
-
-def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
-    alarms = dict(snapshot.alarms.iter_rows())
-    allowed = false_alarms_allowed(stream, snapshot.windows, sum(alarms.values()))
-    yield "false_alarms_allowed", (), allowed
-    shifts = {monitor: counts for monitor, *counts in snapshot.episodes.iter_rows()}
+def _monitors_on(stream: Stream) -> list[str]:
     on: list[str] = [*forecast_monitors(stream)] if stream.forecasts else []
     if stream.monitors.feature_shift:
         on = ["feature_shift", *on]
-    on += stream.monitors.marginals
-    for monitor in {*on, *snapshot.latest["monitor"]}:  # those that are on start at 0
-        latest = snapshot.latest.filter(pl.col("monitor") == monitor)
-        yield "alarms_total", (monitor,), alarms.get(monitor, 0)
+    return [*on, *stream.monitors.marginals]
+
+
+def _findings(found: FindingsView, stream: Stream, allow: Collection[str]) -> Iterator[Series]:
+    allowed = false_alarms_allowed(stream, found.windows, sum(found.alarms.values()))
+    yield "false_alarms_allowed", (), allowed
+    yield "findings_revised_total", (), found.revised
+    for monitor in {*_monitors_on(stream), *found.latest["monitor"]}:  # those on start at 0
+        latest = found.latest.filter(pl.col("monitor") == monitor)
+        yield "alarms_total", (monitor,), found.alarms.get(monitor, 0)
         yield "alarm_active", (monitor,), float(latest["alarm"].any())
-        opened, still_open = shifts.get(monitor, (0, 0))
-        yield "episodes_total", (monitor,), opened
-        yield "episodes_open", (monitor,), still_open
         strongest = (
             latest.drop_nulls(["statistic", "threshold"])
             .with_columns(margin=pl.col("statistic") - pl.col("threshold"))
@@ -175,9 +213,21 @@ def _state(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
         for statistic, threshold in strongest.select("statistic", "threshold").iter_rows():
             yield "drift_log_evidence", (monitor,), statistic
             yield "drift_log_evidence_threshold", (monitor,), threshold
+    if stream.monitors.feature_shift is not False:
+        yield from _features(found, allow)
+    if stream.window.length_seconds is not None:
+        yield "window_length_seconds", (), stream.window.length_seconds
 
 
-def _sentinel(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+def _episodes(snapshot: RunSnapshot, stream: Stream) -> Iterator[Series]:
+    shifts = {monitor: counts for monitor, *counts in snapshot.episodes.iter_rows()}
+    for monitor in {*_monitors_on(stream), *snapshot.found.latest["monitor"]}:
+        opened, still_open = shifts.get(monitor, (0, 0))
+        yield "episodes_total", (monitor,), opened
+        yield "episodes_open", (monitor,), still_open
+
+
+def _sentinel(snapshot: RunSnapshot, stream: Stream) -> Iterator[Series]:
     if stream.monitors.feature_shift is False:
         return
     ((tests, alarms, level),) = snapshot.sentinel.iter_rows()
@@ -186,16 +236,12 @@ def _sentinel(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part
     yield "sentinel_alarms_allowed", (), alarms_allowed(tests, level) if tests else 0
 
 
-def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> Part:
-    if stream.monitors.feature_shift is False:
-        return
-    scores = snapshot.scores.row(0, named=True)
-    buckets = [(str(le), float(scores[str(le)])) for le in SCORE_BUCKETS]
-    yield "feature_drift_score", (), ([*buckets, ("+Inf", float(scores["count"]))], scores["sum"])
+def _features(found: FindingsView, allow: Collection[str]) -> Iterator[Series]:
+    buckets = [(str(le), float(n)) for le, n in zip(SCORE_BUCKETS, found.scores, strict=True)]
+    whole = ("+Inf", float(found.scores_count))
+    yield "feature_drift_score", (), ([*buckets, whole], found.scores_sum)
     features = (
-        snapshot.latest.filter(
-            pl.col("monitor") == "feature_shift", pl.col("statistic").is_not_null()
-        )
+        found.latest.filter(pl.col("monitor") == "feature_shift", pl.col("statistic").is_not_null())
         .group_by("subject")
         .agg(pl.col("statistic").max(), over=(pl.col("statistic") > pl.col("threshold")).any())
         .sort(["statistic", "subject"], descending=[True, False])
@@ -203,7 +249,7 @@ def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> 
     shown = features.with_row_index("place").filter(
         (pl.col("place") < TOP_FEATURES) | pl.col("subject").is_in(list(allow))
     )
-    single = snapshot.latest.filter(pl.col("monitor") == "feature_shift", pl.col("key") != ALL_KEYS)
+    single = found.latest.filter(pl.col("monitor") == "feature_shift", pl.col("key") != ALL_KEYS)
     for name, which in (("keys_tested", pl.col("status") == "tested"), ("keys_alarming", "alarm")):
         yield name, (), single.filter(which)["key"].n_unique()
     yield "features_tested", (), features.height
@@ -213,7 +259,7 @@ def _features(snapshot: RunSnapshot, stream: Stream, allow: Collection[str]) -> 
         yield "feature_drift_top_score", (feature,), score
 
 
-def _forecasts(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+def _forecasts(snapshot: RunSnapshot, stream: Stream) -> Iterator[Series]:
     scored = {row["target"]: row for row in snapshot.forecasts.iter_rows(named=True)}
     for forecast in stream.forecasts:
         target, row = forecast.target, scored.get(forecast.target, {})
@@ -224,7 +270,7 @@ def _forecasts(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Par
         yield "interval_width", (target,), (row.get("scored", 0), row.get("width", 0.0))
 
 
-def _quality(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+def _quality(snapshot: RunSnapshot, stream: Stream) -> Iterator[Series]:
     for outcome in ("used", "rejected", "late"):
         yield "records_total", (outcome,), snapshot.manifest["rows"][outcome]
     for reason, rows in snapshot.rejects.iter_rows():
@@ -237,16 +283,19 @@ def _quality(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
         yield "contract_checks_total", (severity, result), checks
 
 
-def _health(snapshot: RunSnapshot, stream: Stream, _: Collection[str]) -> Part:
+def _health(snapshot: RunSnapshot) -> Iterator[Series]:
     manifest = snapshot.manifest
     finished = datetime.fromisoformat(manifest["finished"]).timestamp()
     yield "windows_closed_total", (), manifest["windows"]
-    if snapshot.watermark is not None:
-        yield "watermark_timestamp_seconds", (), snapshot.watermark.timestamp()
-    if stream.window.length_seconds is not None:
-        yield "window_length_seconds", (), stream.window.length_seconds
+    yield "ticks_total", (), manifest.get("ticks", 1)
+    yield "last_commit_timestamp_seconds", (), finished
     # A run folder exists only of a run that succeeded.
     yield "batch_last_success_timestamp_seconds", (), finished
     yield "batch_last_completion_timestamp_seconds", (), finished
     yield "batch_duration_seconds", (), manifest["duration_seconds"]
     yield "baseline_info", (manifest["baseline_id"],), 1
+
+
+def _time(name: str, time: datetime | None) -> Iterator[Series]:
+    if time is not None:
+        yield name, (), time.timestamp()

@@ -28,7 +28,7 @@ NO_BASELINE = (
 
 
 def judge(
-    baseline: Baseline, stream: Stream, window: WindowKey, part: WindowPart
+    baseline: Baseline, stream: Stream, window: WindowKey, part: WindowPart, revision: int = 0
 ) -> Iterator[Finding]:
     """Yield every finding about one window of one key.
 
@@ -36,9 +36,10 @@ def judge(
     ----------
     stream : the stream file as it is now; its alarm budget and monitors count, not those at the
         time of `fit`.
+    revision : how often the window has been judged before.
     """
     level = level_per_test(stream, baseline.keys)
-    about = _about(baseline, stream, window)
+    about = _about(baseline, stream, window, revision)
     repeated = _repeated(baseline, part)
     options = stream.monitors.feature_shift
     if options is not False:
@@ -56,20 +57,21 @@ def judge(
 
 
 def judge_all_keys(
-    baseline: Baseline, stream: Stream, window: WindowKey, rolled: RollUp
+    baseline: Baseline, stream: Stream, window: WindowKey, rolled: RollUp, revision: int = 0
 ) -> Iterator[Finding]:
     """Yield the findings about one window of all keys together."""
     reference, options = baseline.references.get(ALL_KEYS), stream.monitors.feature_shift
     if reference is None or options is False:
         return
     level = level_per_test(stream, baseline.keys)
-    about = _about(baseline, stream, window)
+    about = _about(baseline, stream, window, revision)
     found = _feature_shift(baseline, stream, about, rolled.profile, reference, level, options, None)
     yield from count_keys(found, rolled, baseline.encoder.names)
 
 
-def _about(baseline: Baseline, stream: Stream, window: WindowKey) -> dict[str, Any]:
+def _about(baseline: Baseline, stream: Stream, window: WindowKey, revision: int) -> dict[str, Any]:
     return {
+        "revision": revision,
         "stream": stream.name,
         "key": window.key,
         "window_start": window.start,

@@ -10,7 +10,7 @@ shift.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,31 +31,44 @@ class RollUp:
     profile: Profile
     keys: int
     alarms: NDArray[np.int64]  #: shape (features,): keys in which the feature was named
+    fresh: bool  #: whether the window of one of the keys was judged just now
 
     def __add__(self, other: RollUp) -> RollUp:
         """Put together the windows of other keys."""
         return RollUp(
-            self.profile + other.profile, self.keys + other.keys, self.alarms + other.alarms
+            self.profile + other.profile,
+            self.keys + other.keys,
+            self.alarms + other.alarms,
+            self.fresh or other.fresh,
         )
 
 
+def named_features(findings: Sequence[Finding]) -> tuple[str, ...] | None:
+    """Return the features named in one window; None where their shift was not tested."""
+    shifts = [f for f in findings if f.monitor == "feature_shift" and f.status == "tested"]
+    return tuple(f.subject for f in shifts if f.alarm) if shifts else None
+
+
 def roll_up(
-    window: Profile, mean: FloatArray | None, findings: Sequence[Finding], features: Sequence[str]
-) -> RollUp | None:
-    """Return what one window adds to all keys together; None where it was not tested.
+    window: Profile,
+    mean: FloatArray | None,
+    named: Collection[str],
+    features: Sequence[str],
+    *,
+    fresh: bool = True,
+) -> RollUp:
+    """Return what one tested window adds to all keys together.
 
     Parameters
     ----------
     mean : of the key's basis columns in its reference; None where keys share one.
-    findings : about the window; other monitors' are left out.
-    features : names of the features, in order.
+    named : features that were found to have moved in the window.
+    features : names of all features, in order.
+    fresh : whether the window was judged just now.
     """
-    shifts = [f for f in findings if f.monitor == "feature_shift" and f.status == "tested"]
-    if not shifts:
-        return None
-    named = {item.subject for item in shifts if item.alarm}
     moved = window if mean is None else replace(window, gram=shifted(window.gram, mean))
-    return RollUp(moved, 1, np.array([name in named for name in features], dtype=np.int64))
+    alarms = np.array([name in named for name in features], dtype=np.int64)
+    return RollUp(moved, 1, alarms, fresh)
 
 
 def count_keys(

@@ -64,7 +64,7 @@ class TableSummary:
 
     columns: dict[str, ColumnSummary] = field(default_factory=dict)
 
-    def rows(self, stream: str, window: WindowKey) -> list[dict[str, object]]:
+    def rows(self, stream: str, window: WindowKey, revision: int = 0) -> list[dict[str, object]]:
         """Return one row of `schemas.records.SUMMARY` per column, in the stream file's order."""
         about = {
             "stream": stream,
@@ -85,6 +85,7 @@ class TableSummary:
                 "mean": column.mean,
                 "std": column.std,
                 "new_values": column.new_values,
+                "revision": revision,
             }
             for name, column in self.columns.items()
         ]

@@ -10,26 +10,23 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from pipelines.terminal import print_comparison, print_run
 from schemas.errors import OutputError, StreamFileError, TidegaugeError
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from monitors.check import Comparison
+    pass
 
 FAULT, MISTAKE, ALARMED, INTERRUPTED = 1, 2, 3, 130
-MOST_EPISODES = 50  # that `run` prints
 WIDE = 160  # columns of text that goes to a file or a pipe, where no terminal says how many
 
 app = typer.Typer(
@@ -103,69 +100,6 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text))
 
 
-def _episode_line(episode: Mapping[str, Any]) -> str:
-    """Say in one line what moved, when, for how long, and how."""
-    when = (
-        f"window {episode['start_index']}"
-        if episode["start"] is None
-        else f"{episode['start']:%Y-%m-%d %H:%M}"
-    )
-    windows = "1 window" if episode["windows"] == 1 else f"{episode['windows']} windows"
-    still = ", open" if episode["open"] else ""
-    key = "" if episode["key"] == "{}" else f" {episode['key']}"
-    what = f"{episode['monitor']}  {episode['subject']}: {episode['explanation']}"
-    return f"  {when}{key}  {windows}{still}  {what}"
-
-
-def _keys_line(findings: pl.DataFrame) -> str:
-    """Say how many keys alarmed, and in how many windows all of them together."""
-    from monitors.rollup import ALL_KEYS
-
-    single = findings.filter(findings["key"] != ALL_KEYS)
-    alarmed, keys = single.filter(single["alarm"])["key"].n_unique(), single["key"].n_unique()
-    together = findings.filter(alarm=True, key=ALL_KEYS).select("window_start", "window_index")
-    windows = f"{together.n_unique():,} window{'s' * (together.n_unique() != 1)}"
-    return f"keys: {alarmed:,} of {keys:,} alarmed; all keys together in {windows}"
-
-
-def _not_tested(findings: pl.DataFrame) -> Iterator[str]:
-    """Say for each monitor how many windows it did not test, and why one of them."""
-    skipped = findings.filter(status="not_tested").sort("window_start", "window_index")
-    windows = skipped.unique(["monitor", "key", "window_start", "window_index"], keep="first")
-    for (monitor,), rows in sorted(windows.group_by("monitor", maintain_order=True)):
-        count = "1 window was" if rows.height == 1 else f"{rows.height} windows were"
-        yield f"{monitor}: {count} {rows['explanation'][0]}"
-
-
-def _print_comparison(result: Comparison) -> None:
-    named = [finding for finding in result.findings if finding.alarm]
-    rows = result.rows
-    _out.print(
-        Text(
-            f"{rows['reference']:,} reference rows, {rows['current']:,} current rows, "
-            f"{rows['rejected']:,} rejected; {len(result.findings)} features tested"
-        )
-    )
-    if not named:
-        _out.print("no feature moved, given the others")
-    table = Table(box=None, pad_edge=False)
-    for title in ("rank", "feature", "evidence", "threshold", "effect", ""):
-        table.add_column(
-            title,
-            justify="right" if title in ("rank", "evidence", "threshold", "effect") else "left",
-        )
-    for finding in result.findings[: max(len(named), 5)]:
-        table.add_row(
-            str(finding.rank),
-            Text(finding.subject),
-            f"{finding.statistic:.1f}",
-            f"{finding.threshold:.1f}",
-            f"{finding.effect:.2f}",
-            Text(("MOVED: " if finding.alarm else "") + finding.explanation),
-        )
-    _out.print(table)
-
-
 @app.command()
 def init(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Parquet, CSV, Arrow or JSONL.")],
@@ -196,14 +130,18 @@ def init(
 def validate(stream_file: StreamFile) -> None:
     """Check the stream file, and that its source and reference match it."""
     from pipelines.sources import check_files, source_files
+    from schemas.kafka import Topic
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
-    files = {"reference": source_files(stream.reference), "source": source_files(stream.source)}
-    check_files(files["reference"], stream.reference, stream)
-    check_files(files["source"], stream.source, stream)
-    for name, paths in files.items():
-        _out.print(Text(f"{name}: {len(paths)} file(s) with all columns of the stream"))
+    files: dict[str, int] = {}
+    for name, source in (("reference", stream.reference), ("source", stream.source)):
+        if not isinstance(source, Topic):
+            paths = source_files(source)
+            check_files(paths, source, stream)
+            files[name] = len(paths)
+    for name, count in files.items():
+        _out.print(Text(f"{name}: {count} file(s) with all columns of the stream"))
     _out.print(Text(f"{stream_file}: valid"))
 
 
@@ -213,8 +151,13 @@ def fit(
     options: RunnerOptions = None,
     baseline: BaselineFolder = None,
     runner: Runner = "local",
+    since: Annotated[
+        str | None,
+        typer.Option(help="Judge only windows that begin at this time or later by it."),
+    ] = None,
 ) -> None:
     """Learn the baseline from the reference."""
+    from monitors.baseline_folder import since_text
     from pipelines.fit import fit as fit_baseline
     from pipelines.run_folder import row_sentence
     from pipelines.runners import check_runner
@@ -224,7 +167,14 @@ def fit(
     check_runner(runner, options or [])
     folder = baseline or default_folder(stream_file, "baseline")
     with _progress() as say:
-        report = fit_baseline(stream, folder, runner=runner, options=options or [], say=say)
+        report = fit_baseline(
+            stream,
+            folder,
+            runner=runner,
+            options=options or [],
+            since=None if since is None else since_text(since),
+            say=say,
+        )
     for note in report.notes:
         _err.print(Text(f"note: {note}"))
     _out.print(Text(row_sentence(report.rows)))
@@ -232,52 +182,57 @@ def fit(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 (an option each)
     stream_file: StreamFile,
     options: RunnerOptions = None,
     baseline: BaselineFolder = None,
     out: Annotated[Path | None, typer.Option(help="The run folder.")] = None,
     runner: Runner = "local",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until stopped, as rows come.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between looks at the source, with --follow.")
+    ] = 5.0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Forget what earlier runs took in and found.")
+    ] = False,
     fail_on_alarm: FailOnAlarm = False,
 ) -> None:
-    """Score the windows of the source against the baseline."""
+    """Score what is new of the source against the baseline."""
     from pipelines.publish import publish, publish_failure
+    from pipelines.run import follow as follow_stream
     from pipelines.run import run as run_stream
-    from pipelines.run_folder import row_sentence
+    from pipelines.run_folder import Run
     from pipelines.runners import check_runner
+    from pipelines.stop import until_stopped
+    from pipelines.tick import Job
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
     check_runner(runner, options or [])
     folder = out or default_folder(stream_file, "run")
+    folders = baseline or default_folder(stream_file, "baseline"), folder
+    alarmed = False
+
+    def tell(done: Run) -> None:
+        nonlocal alarmed
+        publish(done)
+        alarmed = print_run(done, _out, _err, briefly=follow)
+
     try:
         with _progress() as say:
-            done = run_stream(
-                stream,
-                baseline or default_folder(stream_file, "baseline"),
-                folder,
-                runner=runner,
-                options=options or [],
-                say=say,
-            )
+            job = Job(stream, *folders, runner, options or [], say)
+            if follow:
+                with until_stopped() as stop:
+                    follow_stream(job, every, stop, tell)
+                return
+            done = run_stream(job, anew=anew)
     except BaseException:
         publish_failure(stream)
         raise
-    publish(done)
-    findings = done.table("findings")
-    alarms = findings.filter(alarm=True)
-    _out.print(Text(row_sentence(done.manifest["rows"])))
-    for line in _not_tested(findings):
-        _err.print(Text(f"note: {line}"))
-    _out.print(Text(f"windows: {done.manifest['windows']}; alarms: {alarms.height}; in {folder}"))
-    if stream.key:
-        _out.print(Text(_keys_line(findings)))
-    shifts = done.table("episodes")
-    for episode in shifts.head(MOST_EPISODES).iter_rows(named=True):
-        _out.print(Text(_episode_line(episode)))
-    if shifts.height > MOST_EPISODES:
-        _out.print(f"  and {shifts.height - MOST_EPISODES:,} more; `tidegauge report` sums them up")
-    if fail_on_alarm and alarms.height:
+    tell(done)
+    if fail_on_alarm and alarmed:
         sys.exit(ALARMED)
 
 
@@ -326,7 +281,7 @@ def check(  # noqa: PLR0913, PLR0917 (an option each)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json(), allow_nan=False) + "\n")
     else:
-        _print_comparison(result)
+        print_comparison(result, _out)
     if fail_on_alarm and result.alarm:
         sys.exit(ALARMED)
 

@@ -25,6 +25,7 @@ from pipelines.report import write_report
 from pipelines.run import run
 from pipelines.run_folder import Run, row_sentence
 from pipelines.sinks import write_part
+from pipelines.tick import Job
 from schemas.errors import SourceError
 from schemas.stream_file import load_stream
 
@@ -89,7 +90,9 @@ def run_demo(out: Path, *, say: Callable[[str], None] = lambda _: None) -> Group
         if fitted is None:
             fitted = fit(stream, out / "weather.baseline", say=say)
         say(f"watching the year {name.replace('-', ' ')}")
-        runs[name] = run(stream, out / "weather.baseline", out / f"weather-{name}.run", say=say)
+        runs[name] = run(
+            Job(stream, out / "weather.baseline", out / f"weather-{name}.run", say=say)
+        )
         publish(runs[name])
         say("writing the report")
         write_report(runs[name], out / f"weather-{name}.html")

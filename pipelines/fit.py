@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitors.baseline import Baseline, Forecaster, save_baseline
-from monitors.beam import MergeParts, SummariseRows
+from monitors.baseline import Baseline, Forecaster
+from monitors.baseline_folder import save_baseline
+from monitors.beam.merge import MergeParts, SummariseRows
 from monitors.encoder import Encoder, fit_encoder
 from monitors.expectations import gate, validate_reference
 from monitors.feature_shift.reference import blocks_per_window
@@ -27,7 +29,14 @@ from pipelines.fit_references import Cut, fit_references
 from pipelines.run_folder import RowCounts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, read_parts, staging_folder
-from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
+from pipelines.sources import (
+    check_files,
+    first_rows,
+    read_tallies,
+    row_counts,
+    source_files,
+    tally_table,
+)
 from schemas.errors import ReferenceDataError
 from schemas.stream import ForecastSpec, Stream
 from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
@@ -62,9 +71,14 @@ def fit(
     *,
     runner: str = "local",
     options: Sequence[str] = (),
+    since: datetime | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> FitReport:
     """Fit the baseline of a stream and make it the current one of a folder.
+
+    Parameters
+    ----------
+    since : windows that begin then or later are judged by it; None: all of them.
 
     Raises
     ------
@@ -106,7 +120,7 @@ def fit(
     span = _span(stream, sample, rows) | {"keys": known}
     baseline = Baseline(stream, encoder, fitted.references, summary, forecasters, span, results)
     notes = _notes(encoder, windows, results, fitted.short)
-    return FitReport(save_baseline(baseline, folder), rows, windows, notes)
+    return FitReport(save_baseline(baseline, folder, since), rows, windows, notes)
 
 
 def _sample(
@@ -134,7 +148,7 @@ def _sample(
         _ = read[TALLIES] | "as rows" >> beam.Map(tally_table) | WriteParts(staging / "tallies")
 
     run_graph(build, runner, options)
-    rows = row_counts(staging / "tallies")
+    rows = row_counts(read_tallies(staging / "tallies"))
     sample = read_parts(staging / "sample")
     if sample is None:
         message = (

@@ -14,7 +14,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from monitors.baseline import shift_method
-from monitors.beam import ALL, TOO_SHORT, FitReferences, MergeParts, ProfileBlocks
+from monitors.beam.merge import MergeParts
+from monitors.beam.reference import ALL, TOO_SHORT, FitReferences, ProfileBlocks
 from monitors.encoder import Encoder
 from monitors.pooling import POOL, is_pooled
 from monitors.reference_store import StoredReferences, staged_references

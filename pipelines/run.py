@@ -1,133 +1,105 @@
-"""`tidegauge run`: score the windows of a stream against its baseline, and leave a run folder."""
+"""`tidegauge run`: take in what is new of a stream, once or again and again."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from threading import Event
 
-import apache_beam as beam
-import polars as pl
-
-from monitors.alarms.control import control
-from monitors.alarms.episodes import episodes
-from monitors.baseline import check_fits, load_baseline
-from monitors.beam import ScoreWindows
-from pipelines.files import write_text
-from pipelines.run_folder import MANIFEST, RUN_VERSION, Run, open_run
-from pipelines.runners import run_graph
-from pipelines.sinks import WriteParts, staging_folder, write_part
-from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
-from schemas.errors import OutputError
-from schemas.records import RECORDS
-from schemas.stream import Stream
-from transforms.beam import REJECTS, TALLIES, ReadBatches
+from monitors.baseline_folder import read_versions
+from pipelines.progress import changed_files
+from pipelines.run_folder import MANIFEST, Run, open_run
+from pipelines.sinks import staging_folder
+from pipelines.tick import Job, progress_of, tick, version_rows
+from schemas.errors import BaselineError, SourceError
+from schemas.kafka import Topic
 
 
-def run(
-    stream: Stream,
-    baseline_folder: Path,
-    out: Path,
-    *,
-    runner: str = "local",
-    options: Sequence[str] = (),
-    say: Callable[[str], None] = lambda _: None,
-) -> Run:
-    """Score every window of the stream's source, and make the result the run in a folder.
+def run(job: Job, *, anew: bool = False) -> Run:
+    """Take in all that is new of a stream's source, and stop.
 
-    The folder holds the old run until the manifest of the new one takes its place, in one rename.
+    Of files, each window is judged with the rows it has by now, and again when a later run brings
+    more. Of a topic, only the windows that the watermark has passed.
+
+    Parameters
+    ----------
+    anew : forget what earlier runs took in and found.
 
     Raises
     ------
     TidegaugeError
-        Before anything of the old run is touched.
+        Before anything of the earlier run is touched.
     """
-    started = datetime.now(tz=UTC)
-    clock = time.monotonic()
-    baseline = load_baseline(baseline_folder)
-    check_fits(baseline, stream, baseline_folder)
-    paths = source_files(stream.source)
-    check_files(paths, stream.source, stream)
-    first = {} if stream.window.rows is None else first_rows(paths, stream.source)
-    with staging_folder(out) as staging:
-
-        def build(pipeline: beam.Pipeline) -> None:
-            read = pipeline | "read" >> ReadBatches(paths, stream.source, stream)
-            scored = read["batches"] | "score" >> ScoreWindows(stream, baseline_folder, first)
-            for name, tables in {**scored, "rejects": read[REJECTS]}.items():
-                _ = tables | f"keep {name}" >> WriteParts(staging / name)
-            _ = read[TALLIES] | "as rows" >> beam.Map(tally_table) | WriteParts(staging / "tallies")
-
-        say("scoring the windows")
-        run_graph(build, runner, options)
-        say("following the alarms")
-        _follow(staging, stream, baseline.keys)
-        rows = row_counts(staging / "tallies")
-        files = _adopt(staging, out)
-        manifest: dict[str, Any] = {
-            "version": RUN_VERSION,
-            "stream": stream.model_dump(mode="json"),
-            "baseline_id": baseline.id,
-            "started": started.isoformat(),
-            "finished": datetime.now(tz=UTC).isoformat(),
-            "duration_seconds": time.monotonic() - clock,
-            "rows": rows,
-            "windows": _windows(out, files),
-            "reference": dict(baseline.span),
-            "files": files,
-        }
-        write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        _forget(out, files)
-    return open_run(out)
+    with staging_folder(job.out) as staging:
+        before = None if anew else _earlier(job)
+        if before is not None and not isinstance(job.stream.source, Topic):
+            changed = changed_files(job.stream, progress_of(before))
+            # a row's lags may lie in files that an earlier run has read
+            before = None if changed or job.stream.lags else before
+        if not isinstance(job.stream.source, Topic):
+            tick(job, staging, before, everything=True, always=True)
+        else:  # as many messages at a time as fit into memory
+            tick(job, staging, before, everything=False, always=True)
+            while tick(job, staging, open_run(job.out), everything=False, always=False):
+                pass
+    return open_run(job.out)
 
 
-def _follow(staging: Path, stream: Stream, keys: int) -> None:
-    """Decide which findings alarm, where that takes more than a window, and gather the episodes."""
-    parts = sorted((staging / "findings").glob("*.parquet"))
-    if not parts:
-        return
-    findings = pl.scan_parquet(parts, hive_partitioning=False)
-    if stream.alarms.control != "window":
-        findings = control(findings.collect(), stream, keys).lazy()
-        for part in parts:
-            part.unlink()
-        write_part(findings.collect().to_arrow().cast(RECORDS["findings"]), staging / "findings")
-    shifts = episodes(findings)
-    if shifts.height:
-        write_part(shifts.to_arrow().cast(RECORDS["episodes"]), staging / "episodes")
+def follow(job: Job, every: float, stop: Event, tell: Callable[[Run], None]) -> None:
+    """Take in what is new of a stream's source again and again, until told to stop.
+
+    Windows are judged when the watermark has passed their end.
+
+    Parameters
+    ----------
+    every : seconds from one look at the source to the next.
+    tell : is called with the run whenever it has changed.
+
+    Raises
+    ------
+    TidegaugeError
+        What was committed until then stays.
+    """
+    if job.stream.lags:
+        message = "`lags` are for runs that end: they cannot be followed yet; leave them out"
+        raise SourceError(message)
+    with staging_folder(job.out) as staging:
+        before = _earlier(job)
+        while not stop.is_set():
+            begun = time.monotonic()
+            if before is not None and not isinstance(job.stream.source, Topic):
+                _refuse_changed(job, before)
+            if tick(job, staging, before, everything=False, always=before is None):
+                before = open_run(job.out)
+                tell(before)
+            stop.wait(max(0.0, every - (time.monotonic() - begun)))
 
 
-def _adopt(staging: Path, out: Path) -> dict[str, list[str]]:
-    """Move the finished parts into the run folder; one that is there already is the same."""
-    files: dict[str, list[str]] = {}
-    try:
-        for name in RECORDS:
-            parts = sorted((staging / name).glob("*.parquet"))
-            (out / name).mkdir(exist_ok=True)
-            for part in parts:
-                part.replace(out / name / part.name)
-            files[name] = [f"{name}/{part.name}" for part in parts]
-    except OSError as error:
-        message = f"{error.filename}: cannot be written: {error.strerror}; move it away"
-        raise OutputError(message) from error
-    return files
+def _earlier(job: Job) -> Run | None:
+    """Return the run that this one goes on from; None where there is none, or it no longer fits."""
+    if not (job.out / MANIFEST).exists():
+        return None
+    earlier = open_run(job.out)
+    was, now = earlier.manifest["baselines"], version_rows(read_versions(job.baselines))
+    replaced = now[: len(was)] != was
+    if isinstance(job.stream.source, Topic) and earlier.stream.name == job.stream.name:
+        if replaced:
+            message = (
+                f"{job.baselines}: the baseline has changed since {job.out} was written, and with "
+                f"it what is kept of open windows; `fit --since TIME` adds a baseline for the "
+                f"windows from a time on, `run --anew` begins with the topic's first message"
+            )
+            raise BaselineError(message)
+        return earlier
+    asked, before = (part.model_dump(exclude={"sinks"}) for part in (job.stream, earlier.stream))
+    return None if replaced or asked != before else earlier
 
 
-def _windows(out: Path, files: dict[str, list[str]]) -> int:
-    """Count the windows judged: each has one summary row per column."""
-    seen = pl.scan_parquet([out / part for part in files["summaries"]], hive_partitioning=False)
-    about = ["key", "window_start", "window_end", "window_index"]
-    return (
-        seen.select(about).unique().select(pl.len()).collect().item() if files["summaries"] else 0
-    )
-
-
-def _forget(out: Path, files: dict[str, list[str]]) -> None:
-    """Remove the parts of earlier runs."""
-    for name, kept in files.items():
-        for part in (out / name).glob("*.parquet"):
-            if f"{name}/{part.name}" not in kept:
-                part.unlink()
+def _refuse_changed(job: Job, before: Run) -> None:
+    changed = changed_files(job.stream, progress_of(before))
+    if changed:
+        message = (
+            f"{changed[0]}: has changed since it was read; write new rows to a new file, under "
+            f"another name until it is whole. `tidegauge run` reads all files anew"
+        )
+        raise SourceError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,13 @@ import polars as pl
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
-from monitors.snapshot import RunSnapshot, take_snapshot
+from monitors.snapshot import RunReader, RunSnapshot
 from schemas.errors import OutputError
 from schemas.records import RECORDS
 from schemas.stream import Stream
 
 MANIFEST = "run.json"  # written last: a folder without it is no run, or one that is not finished
-RUN_VERSION = 1
+RUN_VERSION = 2
 
 
 def _instant(text: str) -> str:
@@ -48,6 +49,12 @@ class Manifest(TypedDict):
     windows: int
     reference: dict[str, Any]
     files: dict[str, list[str]]  #: Parquet parts by table, relative to the folder
+    baselines: list[list[str | None]]  #: id and since when, of each version
+    ticks: int  #: commits
+    watermark: Instant | None
+    progress: dict[str, Any]  #: see `pipelines.progress`
+    state: dict[str, list[str]]  #: of windows that are not final; see `pipelines.window_state`
+    control: dict[str, Any]  #: state of `monitors.alarms.control`
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -58,6 +65,27 @@ def row_sentence(rows: RowCounts) -> str:
     return (
         f"rows: {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected "
         f"+ {rows['late']:,} late"
+    )
+
+
+_WINDOW = ("key", "window_start", "window_end", "window_index")
+#: What makes rows of a table one and the same: the last revision of each counts.
+_SAME = {
+    "findings": ("id",),
+    "summaries": (*_WINDOW, "column"),
+    "expectations": (*_WINDOW, "expectation"),
+}
+
+
+def read_tables(name: str, parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return the rows of some parts of a table of `RECORDS`, unread; revised ones once."""
+    if not parts:
+        return pl.DataFrame(RECORDS[name].empty_table()).lazy()
+    rows = pl.scan_parquet(list(parts), hive_partitioning=False)
+    if name not in _SAME:
+        return rows
+    return rows.sort("revision", maintain_order=True).unique(
+        _SAME[name], keep="last", maintain_order=True
     )
 
 
@@ -73,12 +101,19 @@ class Run:
         """Return the Parquet files of one table, in the manifest's order."""
         return [self.folder / part for part in self.manifest["files"].get(name, [])]
 
+    @property
+    def listed(self) -> set[str]:
+        """Everything that the manifest lists, relative to the folder."""
+        tables = (*self.manifest["files"].values(), *self.manifest["state"].values())
+        return {part for parts in tables for part in parts}
+
+    def state(self, name: str) -> list[Path]:
+        """Return the Parquet files of one table of the state."""
+        return [self.folder / part for part in self.manifest["state"].get(name, [])]
+
     def scan(self, name: str) -> pl.LazyFrame:
         """Return one table of `RECORDS`, unread; an empty one where the run has none."""
-        parts = self.parts(name)
-        if not parts:
-            return pl.DataFrame(RECORDS[name].empty_table()).lazy()
-        return pl.scan_parquet(parts, hive_partitioning=False)
+        return read_tables(name, self.parts(name))
 
     def table(self, name: str) -> pl.DataFrame:
         """Return one table of `RECORDS`.
@@ -102,7 +137,7 @@ class Run:
             When a part is damaged.
         """
         try:
-            return take_snapshot(self.manifest, self.scan)
+            return RunReader().read(self.manifest, self.folder)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(self.folder, error) from error
 
@@ -123,7 +158,8 @@ def open_run(folder: str | Path) -> Run:
         _refuse(folder / MANIFEST, f"its stream is not valid: {_first(error)}")
     run = Run(folder, manifest, stream)
     root = folder.resolve()
-    for part in (part for name in RECORDS for part in run.parts(name)):
+    tables = [part for name in RECORDS for part in run.parts(name)]
+    for part in [*tables, *(part for name in manifest["state"] for part in run.state(name))]:
         if not part.resolve().is_relative_to(root):
             _refuse(folder / MANIFEST, f"it lists {part}, which is outside the run folder")
         if not part.is_file():
@@ -149,9 +185,18 @@ def _manifest(path: Path) -> Manifest:
     except NotADirectoryError as error:
         message = f"{path.parent}: a file; name the folder that `tidegauge run` wrote"
         raise OutputError(message) from error
+    except IsADirectoryError as error:
+        message = f"{path}: cannot be written or read: it is a folder; move it away"
+        raise OutputError(message) from error
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
         _refuse(path, str(error))
     version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version < RUN_VERSION:
+        message = (
+            f"{path}: written by an older tidegauge (run format {version}, now {RUN_VERSION}); "
+            f"`tidegauge run --anew` writes it again"
+        )
+        raise OutputError(message)
     if isinstance(version, int) and version > RUN_VERSION:
         message = (
             f"{path}: written by a newer tidegauge (run format {version}; this one reads up to "

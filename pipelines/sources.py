@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
@@ -28,18 +28,32 @@ def source_files(source: Source) -> list[str]:
     SourceError
         When there is none, or the file system cannot be reached.
     """
+    return list(list_files(source))
+
+
+def list_files(source: Source) -> dict[str, list[float]]:
+    """Return the files of a source, sorted by name, with size in bytes and time of last change.
+
+    Raises
+    ------
+    SourceError
+        When there is none, or the file system cannot be reached.
+    """
     try:
         match = FileSystems.match([source.path])[0]
     except (BeamIOError, ValueError, OSError) as error:
         message = f"{source.path}: cannot be listed: {error}"
         raise SourceError(message) from error
-    paths = sorted(found.path for found in match.metadata_list)
-    if not paths:
+    found = {
+        item.path: [float(item.size_in_bytes), float(item.last_updated_in_seconds)]
+        for item in sorted(match.metadata_list, key=lambda item: item.path)
+    }
+    if not found:
         message = (
             f"{source.path}: there is no such file; give a file, or a glob such as data/*.parquet"
         )
         raise SourceError(message)
-    return paths
+    return found
 
 
 def check_files(paths: Sequence[str], source: Source, stream: Stream) -> None:
@@ -77,14 +91,31 @@ def first_rows(paths: Sequence[str], source: Source) -> dict[str, int]:
 
 
 def tally_table(tally: Tally) -> pa.Table:
-    """Return the row counts of one file as a table, for `row_counts`."""
-    return pa.table({"path": [tally.path], "rows": [tally.rows], "rejected": [tally.rejected]})
+    """Return a tally as a row, for `read_tallies`."""
+    return pa.Table.from_pylist([asdict(tally)], _TALLY)
 
 
-def row_counts(folder: Path) -> RowCounts:
-    """Add up the tallies a graph wrote; nothing is late where the source has an end."""
+def read_tallies(folder: Path) -> list[Tally]:
+    """Return the tallies that a graph wrote."""
     tallies = read_parts(folder)
-    assert tallies is not None  # noqa: S101 (every file gives one)
-    rows = pc.sum(tallies["rows"]).as_py()
-    rejected = pc.sum(tallies["rejected"]).as_py()
-    return {"in": rows, "used": rows - rejected, "rejected": rejected, "late": 0}
+    return [] if tallies is None else [Tally(**row) for row in tallies.to_pylist()]
+
+
+def row_counts(tallies: Iterable[Tally]) -> RowCounts:
+    """Add up tallies."""
+    tallies = list(tallies)
+    rows, rejected, late = (
+        sum(getattr(tally, name) for tally in tallies) for name in ("rows", "rejected", "late")
+    )
+    return {"in": rows, "used": rows - rejected - late, "rejected": rejected, "late": late}
+
+
+_TALLY = pa.schema(
+    [
+        pa.field("path", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("rejected", pa.int64()),
+        pa.field("late", pa.int64()),
+        pa.field("latest", pa.int64()),
+    ]
+)

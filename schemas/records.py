@@ -27,6 +27,8 @@ class Batch:
     table: pa.Table
     path: str
     first_row: int  #: position in the file of the first row, counting from 0
+    #: newest event time of a topic's partition before these rows, in µs since 1970
+    latest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ SUMMARY = _schema(
         pa.field("mean", pa.float64()),
         pa.field("std", pa.float64()),
         pa.field("new_values", pa.int64()),  # categories: rows with a value the reference never had
+        pa.field("revision", pa.int64(), nullable=False),
     ],
 )
 
@@ -236,6 +239,7 @@ EXPECTATION = _schema(
         pa.field("result", pa.string(), nullable=False),  # pass, fail or error
         pa.field("columns", pa.list_(pa.string()), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),
     ],
 )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitors.alarms.episodes import episodes
+from pipelines.run_folder import RUN_VERSION
 from schemas.records import RECORDS, Finding
 from schemas.stream import Stream
 
@@ -117,7 +118,7 @@ def write_run_folder(
         files.setdefault(name, []).append(path)
     used = weeks * HOURS
     manifest = {
-        "version": 1,
+        "version": RUN_VERSION,
         "stream": stream.model_dump(mode="json"),
         "baseline_id": BASELINE,
         "started": "2013-12-31T06:00:00+00:00",
@@ -136,6 +137,12 @@ def write_run_folder(
             "end": "2012-12-31T00:00:00+00:00",
         },
         "files": files,
+        "baselines": [[BASELINE, None]],
+        "ticks": 1,
+        "watermark": (START + weeks * WEEK).isoformat(),
+        "progress": {},
+        "state": {},
+        "control": {},
     }
     (folder / "run.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return folder
@@ -297,6 +304,7 @@ def _summaries(
                 "mean": centre,
                 "std": std,
                 "new_values": None,
+                "revision": 0,
             }
         )
     return rows
@@ -323,6 +331,7 @@ def _expectations(stream: Stream, week: int) -> list[dict[str, object]]:
             "result": result,
             "columns": columns,
             "detail": detail,
+            "revision": 0,
         }
         for expectation, severity, result, columns, detail in checks
     ]

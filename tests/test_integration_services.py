@@ -12,6 +12,8 @@ SERVICES = [
     "prometheus-alertmanager",
     "prometheus-pushgateway",
     "chromium",
+    "java",
+    "mvn",
 ]
 
 

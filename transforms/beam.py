@@ -86,6 +86,7 @@ class _DecodeAndCheck(beam.DoFn):
         if stream.time is not None:
             wanted.insert(0, stream.time.column)
         rows = rejected = 0
+        latest: int | None = None
         with open_file(path) as file:
             for decoded in read_batches(file, path, self.source, wanted, stream.name):
                 checked = check_rows(
@@ -97,8 +98,17 @@ class _DecodeAndCheck(beam.DoFn):
                 if bad.num_rows:
                     yield TaggedOutput(REJECTS, bad)
                 if checked.batch.table.num_rows:
+                    latest = newest_time(checked.batch, stream, latest)
                     yield checked.batch
-        yield TaggedOutput(TALLIES, Tally(path, rows, rejected))
+        yield TaggedOutput(TALLIES, Tally(path, rows, rejected, latest=latest))
+
+
+def newest_time(batch: Batch, stream: Stream, before: int | None) -> int | None:
+    """Return the newest event time of a batch or of what was before it, in µs since 1970."""
+    if stream.time is None:
+        return None
+    newest = int(_micros(batch.table[stream.time.column]).max())
+    return newest if before is None else max(newest, before)
 
 
 class WithLags(beam.PTransform):

@@ -19,6 +19,8 @@ from transforms.rejects import Reject
 BLOCK = 4 << 20  # bytes parsed at a time
 _VOTERS = 1_000  # values that decide the type of a column
 _INT64 = range(-(2**63), 2**63)
+_DECODER = json.JSONDecoder()
+_BLANKS = " \t\n\r"
 _BOM = b"\xef\xbb\xbf"
 # an escaped half of a surrogate pair: Polars makes invalid UTF-8 of it
 _LONE_SURROGATE = re.compile(
@@ -35,7 +37,7 @@ def read_lines(
     """Yield the columns asked for, the positions of their rows, and the lines that are no object.
 
     A missing key is a null, blank lines are no rows. A block that does not fit the types known so
-    far is read line by line: its lines that fit keep their types, the others follow in a table of
+    far is read line by line: its lines that fit keep their types, the others follow in a table with
     strings, so that one odd value does not change the type of its neighbours.
 
     Raises
@@ -54,28 +56,68 @@ def read_lines(
             yield table, np.arange(first, first + table.num_rows), []
             first += table.num_rows
             continue
-        rows: dict[int, _Object] = {}
-        rejects: list[Reject] = []
         lines = _lines(block)
-        for position, line in enumerate(lines, first):
-            try:
-                rows[position] = _object(line)
-            except ValueError as error:
-                raw = line.decode("utf-8", errors="replace")
-                rejects.append(Reject(position, "json", None, str(error), raw))
+        rows, rejects = _objects(lines, first)
         if first == 0 and rejects and not rows:
             raise SourceError(
                 f"{path}: no line is a JSON object; "
                 f"write one object per line, or correct `format:` in the stream file"
             )
         types = _widened(types, rows.values())
-        fits = {at: row for at, row in rows.items() if _fits(row, types)}
-        odd = {at: row for at, row in rows.items() if at not in fits}
-        yield _table(fits, types), np.array(list(fits), dtype=np.int64), rejects
-        if odd:
-            as_text = dict.fromkeys(names, pl.String())
-            yield _table(odd, as_text), np.array(list(odd), dtype=np.int64), []
+        yield from _by_fit(rows, types, rejects)
         first += len(lines)
+
+
+def read_objects(
+    lines: Sequence[bytes], names: Sequence[str]
+) -> Iterator[tuple[pa.Table, np.ndarray, list[Reject]]]:
+    """Yield what `read_lines` does, of lines in memory; none is blank, positions are indices.
+
+    A few faulty lines do not slow down the others much: what is left without them is read at once.
+    """
+    types: _Types = {name: pl.Null() for name in names}
+    head = map(_try_object, lines[:_VOTERS])
+    types = _widened(types, [row for row in head if row is not None])
+    table = _read_block(b"\n".join(lines), types)
+    if table is not None and table.num_rows == len(lines):
+        yield table, np.arange(len(lines)), []
+        return
+    rows, rejects = _objects(lines, 0)
+    types = _widened(types, rows.values())
+    for mixed in ({}, _mixed(rows.values(), types)):
+        kept = [at for at, row in rows.items() if _fits(row, mixed)]
+        table = _read_block(b"\n".join(lines[at] for at in kept), types)
+        if table is not None and table.num_rows == len(kept):
+            yield table, np.array(kept, dtype=np.int64), rejects
+            rows, rejects = {at: rows[at] for at in rows.keys() - set(kept)}, []
+            break
+    yield from _by_fit(rows, types, rejects)
+
+
+def elements_of(value: bytes) -> list[bytes]:
+    """Return the JSON values of an array, else the one value, as lines that are not blank.
+
+    Raises
+    ------
+    ValueError
+        When it is no JSON.
+    """
+    text = value.decode().strip(_BLANKS)
+    if not text.startswith("["):
+        _parse(text, 0)  # a line break may stand between tokens only
+        return [text.replace("\n", " ").encode()]
+    elements = []
+    at = _after_blanks(text, 1)
+    more = text[at:] != "]"
+    while more:
+        end = _parse(text, at)
+        elements.append(text[at:end].replace("\n", " ").encode())
+        at = _after_blanks(text, end)
+        more = text[at : at + 1] == ","
+        at = _after_blanks(text, at + 1) if more else at
+    if text[at:] != "]":
+        raise ValueError(f"Expecting ',' or ']': char {at}")
+    return elements
 
 
 def keys_of(file: BinaryIO) -> list[str]:
@@ -87,6 +129,52 @@ def keys_of(file: BinaryIO) -> list[str]:
 def count_lines(file: BinaryIO) -> int:
     """Return the number of lines that are not blank."""
     return sum(len(_lines(block)) for block in _blocks(file))
+
+
+def _objects(lines: Sequence[bytes], first: int) -> tuple[dict[int, _Object], list[Reject]]:
+    """Return the objects of lines by their positions, and the lines that are no object."""
+    rows: dict[int, _Object] = {}
+    rejects: list[Reject] = []
+    for position, line in enumerate(lines, first):
+        try:
+            rows[position] = _object(line)
+        except ValueError as error:
+            raw = line.decode("utf-8", errors="replace")
+            rejects.append(Reject(position, "json", None, str(error), raw))
+    return rows, rejects
+
+
+def _parse(text: str, at: int) -> int:
+    """Return where the JSON value that begins at a place ends."""
+    try:
+        return _DECODER.raw_decode(text, at)[1]
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in tuple(_BLANKS):
+        at += 1
+    return at
+
+
+def _by_fit(
+    rows: Mapping[int, _Object], types: _Types, rejects: list[Reject]
+) -> Iterator[tuple[pa.Table, np.ndarray, list[Reject]]]:
+    """Yield the rows that fit the types, then the others, with strings where one does not fit."""
+    mixed = _mixed(rows.values(), types)
+    fits = {at: row for at, row in rows.items() if _fits(row, mixed)}
+    odd = {at: row for at, row in rows.items() if at not in fits}
+    if fits or rejects:
+        yield _table(fits, types), np.array(list(fits), dtype=np.int64), rejects
+    if odd:
+        misfits = {
+            name
+            for name, known in mixed.items()
+            if any(not _fits(row, {name: known}) for row in odd.values())
+        }
+        own = {name: pl.String() if name in misfits else known for name, known in types.items()}
+        yield _table(odd, own), np.array(list(odd), dtype=np.int64), []
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -160,6 +248,17 @@ def _type_of(value: object) -> pl.DataType:
     if isinstance(value, float):
         return pl.Float64()
     return pl.Int64() if isinstance(value, int) and value in _INT64 else pl.String()
+
+
+def _mixed(rows: Iterable[_Object], types: _Types) -> _Types:
+    """Return the types of the columns with a value that may be of another type."""
+    kept = list(rows)
+    mixed = {}
+    for name, known in types.items():
+        own = {pl.Float64(): float, pl.Boolean(): bool}.get(known)
+        if not {type(row.get(name)) for row in kept} <= {own, type(None)}:
+            mixed[name] = known
+    return mixed
 
 
 def _fits(row: _Object, types: _Types) -> bool:

@@ -7,7 +7,7 @@ forecast monitor one target. Tests that could not be made change nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -22,34 +22,63 @@ from schemas.stream import Stream
 WINDOW = ("window_start", "window_end", "window_index")
 _READ = ("p_adjusted", "p_value", "statistic", "threshold", "effect", "alarm")
 
+_DECIDED = ("statistic", "threshold", "alarm")
+
 Row: TypeAlias = dict[str, Any]
+State: TypeAlias = dict[str, Any]  #: JSON values
 
 
-def control(findings: pl.DataFrame, stream: Stream, keys: int) -> pl.DataFrame:
-    """Return the findings of a run with the alarms that the stream file's control gives.
+def control(
+    findings: pl.DataFrame,
+    stream: Stream,
+    keys: int,
+    state: State | None = None,
+    decided: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, State]:
+    """Return findings with the alarms that the stream file's control gives.
 
     Parameters
     ----------
     findings : rows of `schemas.records.FINDING`, of all windows and keys, in any order.
     keys : of the baseline; they share the budget.
+    state : what earlier findings of the stream left; None: there were none.
+    decided : earlier revisions of the findings. A window counts once: late rows change what is said
+        of it, not what was decided.
 
     Returns
     -------
-    The same rows in order of event time. ``window`` leaves them as they are. With ``fdr`` statistic
-    and threshold are −log₁₀ of the adjusted p-value and of what the next test rejects; with
-    ``e-detector`` log₁₀ of its value and of the average run length that the budget asks for.
+    The same rows in order of event time, and the state after them, as JSON values. ``window``
+    leaves the rows as they are. With ``fdr`` statistic and threshold are −log₁₀ of the adjusted
+    p-value and of what the next test rejects; with ``e-detector`` log₁₀ of its value and of the
+    average run length that the budget asks for.
     """
+    state = state or {}
     ordered = findings.sort(*WINDOW, "key", "monitor", "rank", "subject", nulls_last=True)
     if stream.alarms.control == "window" or ordered.is_empty():
-        return ordered
-    decide = _fdr(stream) if stream.alarms.control == "fdr" else _e_detector(stream, keys)
-    rows = ordered.select("monitor", "subject", "key", "status", *WINDOW, *_READ).to_dicts()
-    for test, same in _tests(rows):
-        decide(test, same)
+        return ordered, state
+    rows = ordered.select(
+        "id", "monitor", "subject", "key", "status", "revision", *WINDOW, *_READ
+    ).to_dicts()
+    if decided is not None:
+        _keep(rows, decided)
+    new = [row for row in rows if row["revision"] == 0]
+    state = (
+        _fdr(new, stream, state)
+        if stream.alarms.control == "fdr"
+        else _e_detector(new, stream, keys, state)
+    )
     return ordered.with_columns(
         pl.Series(name, [row[name] for row in rows], dtype=ordered.schema[name])
-        for name in ("statistic", "threshold", "alarm")
-    )
+        for name in _DECIDED
+    ), state
+
+
+def _keep(rows: Sequence[Row], decided: pl.DataFrame) -> None:
+    """Give revised findings what was decided when their window was first judged."""
+    before = {row[0]: row[1:] for row in decided.select("id", *_DECIDED).iter_rows()}
+    for row in rows:
+        if row["revision"] and row["id"] in before:
+            row.update(zip(_DECIDED, before[row["id"]], strict=True))
 
 
 def p_adjusted(row: Mapping[str, Any], subjects: int) -> float:
@@ -103,12 +132,10 @@ def _alarm(same: Sequence[Row], passing: Sequence[Row]) -> None:
         row["alarm"] = any(row is item for item in named)
 
 
-def _fdr(stream: Stream) -> Callable[[_Test, list[Row]], None]:
+def _fdr(rows: Sequence[Row], stream: Stream, before: State) -> State:
     assert stream.alarms.share is not None  # noqa: S101 (the stream file was checked)
-    state = ELond(stream.alarms.share)
-
-    def decide(_: _Test, same: list[Row]) -> None:
-        nonlocal state
+    state = ELond(stream.alarms.share, **before)
+    for _, same in _tests(rows):
         cutoff = state.cutoff
         for row in same:
             row["statistic"] = -math.log10(max(p_adjusted(row, len(same)), LEAST_P))
@@ -116,20 +143,21 @@ def _fdr(stream: Stream) -> Callable[[_Test, list[Row]], None]:
         passing = _passing(same, stream)
         state = state.after(rejected=bool(passing))
         _alarm(same, passing)
+    return {"tests": state.tests, "rejected": state.rejected}
 
-    return decide
 
-
-def _e_detector(stream: Stream, keys: int) -> Callable[[_Test, list[Row]], None]:
+def _e_detector(rows: Sequence[Row], stream: Stream, keys: int, before: State) -> State:
     run_length = 1.0 / level_per_test(stream, keys)
-    states: dict[_Test, dict[str, Detector]] = {}
-
-    def decide(test: _Test, same: list[Row]) -> None:
+    states = {
+        (key, monitor, target): {name: Detector(tuple(v)) for name, v in subjects.items()}
+        for key, monitor, target, subjects in before.get("detectors", [])
+    }
+    for test, same in _tests(rows):
         detectors = states.setdefault(test, {})
         for row in same:
             p = subject_p(p_adjusted(row, len(same)), len(same))
-            before = detectors.get(row["subject"], Detector())
-            detectors[row["subject"]] = before.after(p)
+            detector = detectors.get(row["subject"], Detector())
+            detectors[row["subject"]] = detector.after(p)
         value = {name: detector.value for name, detector in detectors.items()}
         enough = run_length * len(value)
         for row in same:
@@ -139,5 +167,9 @@ def _e_detector(stream: Stream, keys: int) -> Callable[[_Test, list[Row]], None]
         _alarm(same, passing)
         if passing:
             detectors.clear()
-
-    return decide
+    return {
+        "detectors": [
+            [*test, {name: list(detector.values) for name, detector in subjects.items()}]
+            for test, subjects in states.items()
+        ]
+    }

@@ -204,6 +204,7 @@ def _row(
         "window_start": None,
         "window_end": None,
         "window_index": None,
+        "revision": 0,
         "expectation": expectation,
         "severity": severity,
         "result": result,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from monitors.expectations.checks import CHECKS, frame
 
-_WINDOW = ("stream", "key", "window_start", "window_end", "window_index")
+_WINDOW = ("stream", "key", "window_start", "window_end", "window_index", "revision")
 _NAMED = 10  # failing columns described in words; `columns` names them all
 
 

@@ -1,52 +1,51 @@
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
-from ruamel.yaml import YAML
 
 from monitors.catalogue import CATALOGUE
+from tests.deploy.deployed import (
+    ALERTS,
+    BOARDS,
+    DEPLOY,
+    RECORDS,
+    ROOT,
+    RUNBOOKS,
+    panel_queries,
+    rule_queries,
+)
 
-ROOT = Path(__file__).parents[2]
-DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "tidegauge.json"
-RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
-RUNBOOKS = ROOT / "docs" / "runbooks"
+#: Labels of each series that a query may name: the catalogue's, a recording's (its level), and
+#: those that Prometheus makes or adds.
+LABELS = (
+    {
+        series: {*metric.labels, *(["le"] if series.endswith("_bucket") else []), "job", "instance"}
+        for metric in CATALOGUE
+        for series in metric.series
+    }
+    | {record: set(record.partition(":")[0].split("_")) for record in RECORDS}
+    | {
+        "up": {"job", "instance"},
+        "ALERTS": {"alertname", "alertstate", "severity", "stream"},
+    }
+)
+SERIES = {name for metric in CATALOGUE for name in (metric.name, *metric.series)}
+VARIABLES = {"$__rate_interval": "5m", "$__range": "1d"}  # Grafana's own, where PromQL has a time
 
-#: Labels of each series that a query may name: the catalogue's, and those that Prometheus adds.
-LABELS = {
-    series: {*metric.labels, *(["le"] if series.endswith("_bucket") else []), "job", "instance"}
-    for metric in CATALOGUE
-    for series in metric.series
-} | {"up": {"job", "instance"}}
-
-BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-PANELS: list[dict[str, Any]] = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
-GROUPS: list[dict[str, Any]] = YAML(typ="safe").load(RULES)["groups"]
-RECORDS = {rule["record"]: rule["expr"] for g in GROUPS for rule in g["rules"] if "record" in rule}
-ALERTS: list[dict[str, Any]] = [r for group in GROUPS for r in group["rules"] if "alert" in r]
-
-
-def queries() -> Iterator[tuple[str, str]]:
-    """Yield every query of the dashboard and the rules, with a name."""
-    for panel in PANELS:
-        for target in panel["targets"]:
-            yield f"{panel['title']} {target['refId']}", target["expr"]
-    yield from RECORDS.items()
-    for alert in ALERTS:
-        yield alert["alert"], alert["expr"]
-        for text in alert["annotations"].values():
-            for number, query in enumerate(re.findall(r'printf "([^"]*)"[^|}]*\| query', text)):
-                yield f"{alert['alert']} annotation {number}", query
-
-
-QUERIES = dict(queries())
+QUERIES = {
+    name: re.sub(r"\$__\w+", lambda match: VARIABLES[match[0]], query)
+    for name, query in (*panel_queries(), *rule_queries())
+}
+TEXTS = sorted(
+    path
+    for folder in (DEPLOY, ROOT / "docs")
+    for path in folder.rglob("*")
+    if path.suffix in {".md", ".yml", ".yaml", ".json", ".py"}
+)
 
 
 def faults(query: str) -> list[str]:
@@ -57,9 +56,7 @@ def faults(query: str) -> list[str]:
 
     def visit(node: Any) -> bool:
         if isinstance(node, promql_parser.VectorSelector):
-            labels = LABELS.get(
-                node.name or "", {"stream", "target"} if node.name in RECORDS else None
-            )
+            labels = LABELS.get(node.name or "")
             if labels is None:
                 found.append(f"no metric {node.name}")
             else:
@@ -97,6 +94,14 @@ def test_wrong_query_is_found(query: str, fault: str) -> None:
     assert fault in faults(query)
 
 
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_text_names_only_metrics_that_exist(path: Path) -> None:
+    """A metric that a rule, dashboard, page or manifest names is in the catalogue."""
+    named = set(re.findall(r"\btidegauge_[a-z0-9_]+\b", path.read_text(encoding="utf-8")))
+    parts = {part for record in RECORDS for part in record.split(":")}
+    assert named - SERIES - parts == set()
+
+
 def test_every_metric_is_shown_or_alerted_on() -> None:
     """No metric of the catalogue is exported for nobody."""
     text = " ".join(QUERIES.values())
@@ -104,50 +109,14 @@ def test_every_metric_is_shown_or_alerted_on() -> None:
     assert unused == []
 
 
-def test_no_query_takes_a_rate() -> None:
-    """The counters begin again with each run: a rate over them says nothing."""
-    assert [n for n, q in QUERIES.items() if re.search(r"\b(i?rate|increase|delta)\(", q)] == []
-
-
-@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
-def test_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
-    """A panel has a title, a description, a unit, the data source, and a legend per query."""
-    assert panel["title"]
-    assert panel["description"].endswith(".")
-    assert panel["fieldConfig"]["defaults"]["unit"]
-    assert panel["datasource"]["uid"] == "${datasource}"
-    for target in panel["targets"]:
-        assert target["legendFormat"]
-        assert 'stream="$stream"' in target["expr"]
-
-
-def test_dashboard_has_its_variables_and_rows() -> None:
-    """Data source and stream are chosen above; the rows fill the width of the grid."""
-    assert [v["name"] for v in BOARD["templating"]["list"]] == ["datasource", "stream"]
-    assert [panel["title"] for panel in BOARD["panels"] if panel["type"] == "row"] == [
-        "State of the stream",
-        "Which features",
-        "Forecast calibration",
-        "Data quality",
-        "Pipeline health",
-    ]
-    widths: dict[int, int] = {}
-    for panel in PANELS:
-        place = panel["gridPos"]
-        widths[place["y"]] = widths.get(place["y"], 0) + place["w"]
-    assert set(widths.values()) == {24}
-    ids = [panel["id"] for panel in BOARD["panels"]]
-    assert len(set(ids)) == len(ids)
-
-
-def test_dashboard_is_what_its_script_writes(tmp_path: Path) -> None:
-    """The committed JSON is the generated one."""
-    script = ROOT / "deploy" / "grafana" / "build.py"
-    copy = tmp_path / "build.py"
-    copy.write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
-    subprocess.run([sys.executable, copy], check=True, capture_output=True)
-    written = tmp_path / "dashboards" / "tidegauge.json"
-    assert written.read_text(encoding="utf-8") == DASHBOARD.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", list(QUERIES))
+def test_rates_are_taken_of_followed_streams_only(name: str) -> None:
+    """Counters of a scheduled run begin again: a rate is taken of the job of followed streams."""
+    for argument in re.findall(r"\b(?:i?rate|increase|i?delta)\((.*?\])\)", QUERIES[name]):
+        assert 'job="tidegauge-stream"' in argument
+    assert len(re.findall(r"\b(?:i?rate|increase|i?delta)\(", QUERIES[name])) == len(
+        re.findall(r"\b(?:i?rate|increase|i?delta)\((.*?\])\)", QUERIES[name])
+    )
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
@@ -155,7 +124,7 @@ def test_alert_says_how_urgent_what_and_where_to_read_on(alert: dict[str, Any]) 
     """An alert has a severity, a summary that names the stream, and a runbook page of its name."""
     assert re.fullmatch(r"Tidegauge([A-Z][a-z]+)+", alert["alert"])
     assert alert["labels"]["severity"] in {"page", "ticket", "info", "none"}
-    if re.search(r"by \([^)]*stream", alert["expr"]):
+    if re.search(r"by \([^)]*stream|^stream:", alert["expr"]):
         assert alert["annotations"]["summary"].startswith("{{ $labels.stream }}: ")
     assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
     page = RUNBOOKS / f"{alert['alert']}.md"
@@ -167,10 +136,9 @@ def test_every_runbook_page_has_its_alert() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in ALERTS}
 
 
-def test_deploy_imports_nothing_of_ours() -> None:
-    """What an operator runs does not need the packages."""
-    for script in (ROOT / "deploy").rglob("*.py"):
-        text = script.read_text(encoding="utf-8")
-        assert not re.search(
-            r"^\s*(from|import) (schemas|transforms|monitors|pipelines)\b", text, re.MULTILINE
-        )
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
+def test_runbook_names_panels_that_exist(page: Path) -> None:
+    """What a page has in italics is the title of a panel."""
+    titles = {panel["title"] for board in BOARDS.values() for panel in board["panels"]}
+    text = page.read_text(encoding="utf-8").replace("**", "")
+    assert set(re.findall(r"(?<!\w)\*([^*\n]+)\*", text)) <= titles

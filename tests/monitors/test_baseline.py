@@ -11,14 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from monitors.baseline import (
-    CURRENT,
-    MANIFEST,
-    Baseline,
-    check_fits,
-    load_baseline,
-    save_baseline,
-)
+from monitors.baseline import MANIFEST, Baseline, check_fits
+from monitors.baseline_folder import CURRENT, load_baseline, save_baseline
 from monitors.forecasting import forecast_rows
 from monitors.gram import profile
 from monitors.judge import judge

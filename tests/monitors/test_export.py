@@ -18,10 +18,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitors.catalogue import CATALOGUE, TOP_FEATURES
-from monitors.export import collect, push, push_completion, write_textfile
+from monitors.export import collect, collect_findings, push, push_completion, write_textfile
 from monitors.snapshot import RunSnapshot
 from pipelines.run_folder import open_run
 from schemas.errors import OutputError
+from schemas.stream import Stream
 from tests.run_folders import FEATURES, write_run_folder
 from tests.servers import free_port, read, running
 
@@ -53,10 +54,21 @@ def values(families: list[Family], name: str) -> dict[tuple[str, ...], float]:
 
 def with_features(snapshot: RunSnapshot, count: int) -> RunSnapshot:
     """Return the snapshot with that many features in its latest window."""
-    wide = pl.DataFrame(
+    return with_latest(snapshot, wide_findings(count))
+
+
+def with_latest(snapshot: RunSnapshot, latest: pl.DataFrame) -> RunSnapshot:
+    """Return the snapshot with other findings in its latest window."""
+    found = dataclasses.replace(snapshot.found, latest=latest)
+    return dataclasses.replace(snapshot, found=found)
+
+
+def wide_findings(count: int, key: str = "{}") -> pl.DataFrame:
+    """Return one finding for each of so many features of a key."""
+    return pl.DataFrame(
         {
             "monitor": "feature_shift",
-            "key": "{}",
+            "key": key,
             "subject": [f"x{i:04}" for i in range(count)],
             "status": "tested",
             "statistic": np.linspace(0, 5, count),
@@ -64,7 +76,6 @@ def with_features(snapshot: RunSnapshot, count: int) -> RunSnapshot:
             "alarm": False,
         }
     )
-    return dataclasses.replace(snapshot, latest=wide)
 
 
 def test_every_metric_of_the_catalogue_is_exported_and_no_other(snapshot: RunSnapshot) -> None:
@@ -125,19 +136,19 @@ def test_alarm_of_an_earlier_window_is_counted_and_not_active(tmp_path: Path) ->
 
 def test_evidence_is_that_of_the_subject_nearest_its_threshold(snapshot: RunSnapshot) -> None:
     """Where thresholds differ, the evidence and the threshold are those of one subject."""
-    two = with_features(snapshot, 2).latest.with_columns(
+    two = wide_findings(2).with_columns(
         statistic=pl.Series([5.0, 3.0]), threshold=pl.Series([9.0, 3.5])
     )
-    families = collect(dataclasses.replace(snapshot, latest=two))
+    families = collect(with_latest(snapshot, two))
     assert values(families, "drift_log_evidence")[("feature_shift",)] == 3.0
     assert values(families, "drift_log_evidence_threshold")[("feature_shift",)] == 3.5
 
 
 def test_features_of_all_keys_share_a_series(snapshot: RunSnapshot) -> None:
     """A feature's score is its strongest over the keys, and it is counted once."""
-    one = with_features(snapshot, 3).latest
+    one = wide_findings(3)
     other = one.with_columns(key=pl.lit('{"k":"b"}'), statistic=pl.Series([6.0, 0.0, 0.0]))
-    families = collect(dataclasses.replace(snapshot, latest=pl.concat([one, other])))
+    families = collect(with_latest(snapshot, pl.concat([one, other])))
     assert values(families, "features_tested") == {(): 3}
     assert values(families, "feature_drift_top_score") == {
         ("x0000",): 6,
@@ -156,15 +167,52 @@ def test_only_top_features_and_those_allowed_have_a_series(snapshot: RunSnapshot
     assert sum(len(family.samples) for family in families) < 100
 
 
+def test_series_do_not_grow_with_keys_and_features(snapshot: RunSnapshot) -> None:
+    """Half a million findings, of 500 keys by 1,000 features, have as many series as a few."""
+    keys = [wide_findings(1000, key=f'{{"k":{i}}}') for i in range(500)]
+    families = collect(with_latest(snapshot, pl.concat(keys)))
+    assert len(values(families, "feature_drift_top_score")) == TOP_FEATURES
+    assert values(families, "feature_series_dropped") == {(): 1000 - TOP_FEATURES}
+    assert values(families, "keys_tested") == {(): 500}
+    assert sum(len(family.samples) for family in families) < 100
+
+
+def test_findings_alone_are_exported_as_those_of_a_run(snapshot: RunSnapshot) -> None:
+    """The families made of findings are the same, value for value; the others are empty."""
+    whole = collect(snapshot)
+    alone = collect_findings(
+        snapshot.found,
+        Stream.model_validate(snapshot.manifest["stream"]),
+        closed=12,
+        committed=datetime.fromisoformat(snapshot.manifest["finished"]),
+    )
+    assert [family.name for family in alone] == [family.name for family in whole]
+    pairs = [(a, b) for a, b in zip(alone, whole, strict=True) if a.samples]
+    assert all(a.samples == b.samples for a, b in pairs)
+    assert {a.name.removeprefix("tidegauge_") for a, _ in pairs} == {
+        "alarms", "alarm_active", "false_alarms_allowed", "drift_log_evidence",
+        "drift_log_evidence_threshold", "feature_drift_score", "feature_drift_top_score",
+        "keys_tested", "keys_alarming", "features_tested", "features_over_threshold",
+        "feature_series_dropped", "findings_revised", "windows_closed", "window_length_seconds",
+        "watermark_timestamp_seconds", "last_commit_timestamp_seconds",
+    }  # fmt: skip
+
+
+def test_micro_batches_are_counted(snapshot: RunSnapshot) -> None:
+    """The manifest's commits are a counter, beside the time of the last one."""
+    families = collect(dataclasses.replace(snapshot, manifest={**snapshot.manifest, "ticks": 77}))
+    assert values(families, "ticks_total") == {(): 77}
+    assert values(families, "last_commit_timestamp_seconds") == {(): 1388469612.3}
+
+
 def test_monitor_that_is_off_has_no_series(snapshot: RunSnapshot) -> None:
     """A monitor switched off in the stream file is not exported as quiet."""
     stream = json.loads(json.dumps(snapshot.manifest["stream"]))
     stream["monitors"] |= {"feature_shift": False, "pit": False, "expectations": False}
     families = collect(
         dataclasses.replace(
-            snapshot,
+            with_latest(snapshot, snapshot.found.latest.clear()),
             manifest={**snapshot.manifest, "stream": stream},
-            latest=snapshot.latest.clear(),
             expectations=snapshot.expectations.clear(),
         )
     )
@@ -177,8 +225,8 @@ def test_monitor_that_is_off_has_no_series(snapshot: RunSnapshot) -> None:
 def test_hostile_names_are_escaped(snapshot: RunSnapshot, tmp_path: Path) -> None:
     """A column name with quotes, backslashes and line ends cannot forge a series."""
     name = 'x"} 1\ntidegauge_forged{a="\\'
-    latest = with_features(snapshot, 1).latest.with_columns(subject=pl.lit(name))
-    text = text_of(dataclasses.replace(snapshot, latest=latest), tmp_path)
+    latest = wide_findings(1).with_columns(subject=pl.lit(name))
+    text = text_of(with_latest(snapshot, latest), tmp_path)
     assert not any(line.startswith("tidegauge_forged") for line in text.splitlines())
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert families["tidegauge_feature_drift_top_score"].samples[0].labels["feature"] == name
@@ -197,11 +245,17 @@ def test_exposition_is_the_same_byte_for_byte(tmp_path: Path) -> None:
         'tidegauge_alarms_total{monitor="pinball",stream="nyc-weather"} 0.0',
         'tidegauge_alarms_total{monitor="pit",stream="nyc-weather"} 0.0',
     ]
-    assert lines[-12:] == [
+    assert lines[-18:] == [
         "# TYPE tidegauge_watermark_timestamp_seconds gauge",
         'tidegauge_watermark_timestamp_seconds{stream="nyc-weather"} 1.3587264e+09',
         "# TYPE tidegauge_window_length_seconds gauge",
         'tidegauge_window_length_seconds{stream="nyc-weather"} 604800.0',
+        "# TYPE tidegauge_findings_revised_total counter",
+        'tidegauge_findings_revised_total{stream="nyc-weather"} 0.0',
+        "# TYPE tidegauge_ticks_total counter",
+        'tidegauge_ticks_total{stream="nyc-weather"} 1.0',
+        "# TYPE tidegauge_last_commit_timestamp_seconds gauge",
+        'tidegauge_last_commit_timestamp_seconds{stream="nyc-weather"} 1.3884696123e+09',
         "# TYPE tidegauge_batch_last_success_timestamp_seconds gauge",
         'tidegauge_batch_last_success_timestamp_seconds{stream="nyc-weather"} 1.3884696123e+09',
         "# TYPE tidegauge_batch_last_completion_timestamp_seconds gauge",

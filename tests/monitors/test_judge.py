@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from monitors.baseline import Baseline, load_baseline
+from monitors.baseline import Baseline
+from monitors.baseline_folder import load_baseline
 from monitors.budget import level_per_test
 from monitors.distinct import distinct_times
 from monitors.forecasting import forecast_rows

@@ -1,37 +1,33 @@
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from monitors.snapshot import (
-    SCORE_BUCKETS,
-    RunSnapshot,
-    latest_findings,
-    score_intervals,
-    take_snapshot,
-)
+from monitors.snapshot import RunReader, RunSnapshot
 from schemas.records import RECORDS, Finding
 
 T0 = datetime(2013, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
+Row = dict[str, object]
 
 
-def table(name: str, rows: list[dict[str, object]]) -> pl.LazyFrame:
-    """Return rows as a table of a run."""
-    return pl.DataFrame(pa.Table.from_pylist(rows, schema=RECORDS[name])).lazy()
+def day(number: int) -> dict[str, datetime]:
+    """Return the window of a day, counted from 0."""
+    return {"window_start": T0 + number * DAY, "window_end": T0 + (number + 1) * DAY}
 
 
-def finding(**changes: Any) -> dict[str, object]:
+def finding(**changes: Any) -> Row:
     """Return a finding of feature_shift on x in the first day, with changes."""
     values: dict[str, Any] = {
         "stream": "s",
         "key": "{}",
-        "window_start": T0,
-        "window_end": T0 + DAY,
         "window_index": None,
         "monitor": "feature_shift",
         "method": "moments",
@@ -46,135 +42,127 @@ def finding(**changes: Any) -> dict[str, object]:
         "explanation": "",
         "rows": 24,
         "baseline_id": "b",
+        **day(0),
     }
     return Finding(**(values | changes)).as_row()
 
 
-def day(number: int) -> dict[str, datetime]:
-    """Return the window of a day, counted from 0."""
-    return {"window_start": T0 + number * DAY, "window_end": T0 + (number + 1) * DAY}
+def forecast(outcome: float | None, **changes: Any) -> Row:
+    """Return a forecast of y, with an interval from 1 to 3."""
+    return {
+        "stream": "s",
+        "key": "{}",
+        "target": "y",
+        "levels": [],
+        "quantiles": [],
+        "lower": 1.0,
+        "upper": 3.0,
+        "outcome": outcome,
+        "model_id": "m",
+        "calibration": "c",
+        "path": "p",
+        "row": 0,
+        **changes,
+    }
 
 
-def snapshot(**rows: list[dict[str, object]]) -> RunSnapshot:
-    """Reduce a run with these tables."""
-    return take_snapshot({}, lambda name: table(name, rows.get(name, [])))
+def reject(reason: str) -> Row:
+    """Return a rejected row."""
+    return {"stream": "s", "path": "p", "detail": "", "raw": "", "reason": reason}
 
 
-def test_latest_window_is_one_for_all_keys() -> None:
-    """A key that has gone silent does not keep its last alarm."""
-    rows = [
-        finding(key='{"k":"a"}', alarm=True),
-        finding(key='{"k":"b"}', **day(3)),
-        finding(key='{"k":"c"}', **day(3)),
-    ]
-    latest = latest_findings(table("findings", rows)).collect()
-    assert latest["key"].to_list() == ['{"k":"b"}', '{"k":"c"}']
+class RunFolder:
+    """A run folder that grows part by part."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, list[str]] = {}
+
+    def add(self, **rows: list[Row]) -> RunFolder:
+        """Add a part to each of some tables."""
+        for name, part in rows.items():
+            path = f"{name}/{len(list(self.folder.rglob('*.parquet')))}.parquet"
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(part, schema=RECORDS[name]), self.folder / path)
+            self.files[name] = [*self.files.get(name, []), path]
+        return self
+
+    def compact(self) -> None:
+        """Put the parts of each table into one, and remove them."""
+        for name, paths in self.files.items():
+            whole = f"{name}/all-{len(paths)}.parquet"
+            parts = [pq.read_table(self.folder / path) for path in reversed(paths)]
+            pq.write_table(pa.concat_tables(parts), self.folder / whole)
+            for path in paths:
+                (self.folder / path).unlink()
+            self.files[name] = [whole]
+
+    def read(self, reader: RunReader | None = None, **manifest: object) -> RunSnapshot:
+        """Reduce the run."""
+        return (reader or RunReader()).read({"files": self.files, **manifest}, self.folder)
 
 
-def test_latest_window_is_one_per_monitor() -> None:
-    """A monitor whose labels come late has its own latest window."""
-    rows = [finding(**day(3)), finding(monitor="coverage", subject="y", alarm=True)]
-    latest = latest_findings(table("findings", rows)).collect()
-    assert sorted(latest["monitor"]) == ["coverage", "feature_shift"]
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Return a run folder without parts."""
+    return RunFolder(tmp_path)
 
 
-def test_latest_window_in_rows_is_one_per_key() -> None:
-    """Windows counted in rows have no common clock."""
-    no_time: dict[str, Any] = {"window_start": None, "window_end": None}
-    rows = [
-        finding(key='{"k":"a"}', window_index=0, **no_time),
-        finding(key='{"k":"a"}', window_index=7, statistic=7.0, **no_time),
-        finding(key='{"k":"b"}', window_index=2, statistic=2.0, **no_time),
-    ]
-    latest = latest_findings(table("findings", rows)).collect()
-    assert sorted(latest["statistic"]) == [2.0, 7.0]
+def contents(snapshot: RunSnapshot) -> list[Any]:
+    """Return what a snapshot holds, as values that compare."""
+    found = snapshot.found
+    values = [getattr(found, field.name) for field in dataclasses.fields(found)[1:]]
+    tables = [getattr(snapshot, field.name) for field in dataclasses.fields(snapshot)[3:]]
+    return [*values, found.latest.sort("id").rows(), *(table.rows() for table in tables)]
 
 
-def test_alarms_count_windows_and_not_features() -> None:
-    """Three features that alarm in one window are one alarm; each key's window is its own."""
-    rows = [
-        *(finding(subject=name, alarm=True) for name in "xyz"),
-        finding(key='{"k":"a"}', alarm=True),
-        finding(alarm=True, **day(1)),
-        finding(**day(2)),
-    ]
-    reduced = snapshot(findings=rows)
-    assert reduced.alarms.rows() == [("feature_shift", 3)]
-    assert reduced.windows == 3
-
-
-def test_last_revision_of_a_finding_counts() -> None:
-    """A revised finding replaces the one before, and is not counted beside it."""
-    rows = [finding(revision=1, statistic=0.4), finding(revision=0, statistic=9.0, alarm=True)]
-    reduced = snapshot(findings=rows)
-    assert reduced.alarms.is_empty()
-    assert reduced.latest["statistic"].to_list() == [0.4]
-    assert reduced.scores["count"].to_list() == [1]
-
-
-def test_scores_are_a_cumulative_histogram_of_tested_features() -> None:
-    """Each bucket counts the scores up to its edge; what was not tested is not counted."""
-    values = [0.5, 0.7, 3.0, 3.1, 80.0]
-    rows = [finding(subject=f"x{i}", statistic=value) for i, value in enumerate(values)]
-    rows += [
-        finding(subject="idle", status="not_tested", statistic=None),
-        finding(monitor="coverage", subject="y", statistic=5.0),
-    ]
-    scores = snapshot(findings=rows).scores.row(0, named=True)
-    for edge in SCORE_BUCKETS:
-        assert scores[str(edge)] == sum(value <= edge for value in values)
-    assert scores["count"] == 5
-    assert scores["sum"] == pytest.approx(sum(values))
-
-
-def test_watermark_is_the_end_of_the_latest_window_of_any_table() -> None:
-    """A window that closed with a summary and no finding moves the watermark too."""
+def test_watermark_is_the_end_of_the_latest_window_of_any_table(run: RunFolder) -> None:
+    """A window that closed with a summary and no finding moves it; the run's own comes first."""
+    assert run.read().watermark is None
     summary = {
         "stream": "s", "key": "", **day(4), "column": "x", "rows": 1, "nulls": 0, "null_rate": 0.0,
+        "revision": 0,
     }  # fmt: skip
-    assert snapshot(findings=[finding()], summaries=[summary]).watermark == T0 + 5 * DAY
-    assert snapshot().watermark is None
+    run.add(findings=[finding()], summaries=[summary])
+    assert run.read().watermark == T0 + 5 * DAY
+    assert run.read(watermark="2013-03-01T00:00:00+00:00").watermark == datetime(
+        2013, 3, 1, tzinfo=UTC
+    )
 
 
-def test_intervals_are_scored_once_their_outcome_is_known() -> None:
+def test_intervals_are_scored_once_their_outcome_is_known(run: RunFolder) -> None:
     """Outcomes on the ends of the interval are inside; null and NaN outcomes are not scored."""
-    row = {
-        "stream": "s", "key": "{}", "levels": [], "quantiles": [], "lower": 1.0, "upper": 3.0,
-        "model_id": "m", "calibration": "c", "path": "p", "row": 0,
-    }  # fmt: skip
-    outcomes: dict[str, list[float | None]] = {
-        "a": [0.9, 1.0, 2.0, 3.0, 3.1, 9.0, None, float("nan")],
-        "b": [None],
-    }
-    rows = [
-        {**row, "target": target, "outcome": outcome}
-        for target, values in outcomes.items()
-        for outcome in values
-    ]
-    scored = score_intervals(table("forecasts", rows)).collect()
-    assert scored.to_dicts() == [
-        {"target": "a", "scored": 6, "below": 1, "above": 2, "width": 12.0}
+    outcomes = [0.9, 1.0, 2.0, 3.0, 3.1, 9.0, None, float("nan")]
+    run.add(forecasts=[forecast(outcome) for outcome in outcomes])
+    run.add(forecasts=[forecast(None, target="b")])
+    assert run.read().forecasts.to_dicts() == [
+        {"target": "y", "scored": 6, "below": 1, "above": 2, "width": 12.0}
     ]
 
 
-def test_rejects_and_expectations_are_counted() -> None:
+def test_width_that_is_no_number_spoils_no_sum(run: RunFolder) -> None:
+    """A forecast of a broken model leaves the others' widths as they are."""
+    run.add(forecasts=[forecast(1.0), forecast(1.0, upper=float("nan"))])
+    assert run.read().forecasts["width"].to_list() == [2.0]
+
+
+def test_rejects_and_expectations_are_counted(run: RunFolder) -> None:
     """One row per reason, and one per severity and result."""
-    reject = {"stream": "s", "path": "p", "detail": "", "raw": ""}
     check = {"stream": "s", "key": "{}", "expectation": "e", "columns": [], "detail": ""}
-    reduced = snapshot(
-        rejects=[{**reject, "reason": reason} for reason in ("type", "range", "type")],
+    run.add(
+        rejects=[reject(reason) for reason in ("type", "range", "type")],
         expectations=[
-            {**check, "severity": "warning", "result": result}
+            {**check, "severity": "warning", "result": result, "revision": 0}
             for result in ("pass", "fail", "pass", "pass")
         ],
     )
-    assert reduced.rejects.rows() == [("range", 1), ("type", 2)]
-    assert reduced.expectations.rows() == [("warning", "fail", 1), ("warning", "pass", 3)]
+    assert run.read().rejects.rows() == [("range", 1), ("type", 2)]
+    assert run.read().expectations.rows() == [("warning", "fail", 1), ("warning", "pass", 3)]
 
 
-def test_stretches_of_the_reference_count_once() -> None:
-    """However often it was their turn; another key's are others."""
-    row: dict[str, object] = {
+def test_stretches_of_the_reference_count_once(run: RunFolder) -> None:
+    """However often it was their turn, in whichever part; another key's are others."""
+    row: Row = {
         "stream": "s",
         "key": "{}",
         "monitor": "feature_shift",
@@ -187,6 +175,78 @@ def test_stretches_of_the_reference_count_once() -> None:
         "alarm": False,
         **day(0),
     }
-    rows = [row, row | day(1), row | {"block": 16, "alarm": True}, row | {"key": '{"k":1}'}]
-    assert snapshot(sentinels=rows).sentinel.rows() == [(3, 1, 0.01)]
-    assert snapshot().sentinel.rows() == [(0, 0, None)]
+    assert run.read().sentinel.rows() == [(0, 0, None)]
+    run.add(sentinels=[row, row | {"block": 16, "alarm": True}])
+    run.add(sentinels=[row | day(1), row | {"key": '{"k":1}'}])
+    assert run.read().sentinel.rows() == [(3, 1, 0.01)]
+
+
+def test_episode_that_went_on_counts_once(run: RunFolder) -> None:
+    """Its longest row counts, and of two as long the closed one."""
+    row: Row = {
+        "id": "e", "stream": "s", "key": "{}", "monitor": "feature_shift", "subject": "x",
+        "open": True, "windows": 2, "alarms": 1, "peak": 9.0, "finding_id": "f", "explanation": "",
+        "baseline_id": "b",
+    }  # fmt: skip
+    run.add(episodes=[row | {"windows": 3, "open": False}, row | {"id": "other"}])
+    run.add(episodes=[row, row | {"windows": 3}])
+    assert run.read().episodes.rows() == [("feature_shift", 2, 1)]
+
+
+def test_run_that_grows_reads_as_one_read_at_once(run: RunFolder) -> None:
+    """Tick by tick, through a compaction and revisions, the numbers are those of a fresh reader."""
+    reader = RunReader()
+    for tick in range(12):
+        run.add(
+            findings=[
+                finding(subject=f"x{i}", statistic=0.1 * i + tick, alarm=tick == 5, **day(tick))
+                for i in range(9)
+            ],
+            forecasts=[forecast(1.7 * tick, upper=3 + 0.1 * i) for i in range(tick)],
+            rejects=[reject("type")] * tick,
+        )
+        if tick % 4 == 2:
+            run.add(findings=[finding(subject="x8", revision=1, **day(tick))])
+        if tick in (6, 7):
+            run.compact()
+        assert contents(run.read(reader)) == contents(run.read())
+    assert run.read(reader).found.alarms == {"feature_shift": 1}
+    assert run.read(reader).forecasts["scored"].to_list() == [66]
+
+
+def test_part_is_read_once(run: RunFolder) -> None:
+    """A part that was read may go away; only new ones are opened."""
+    reader = RunReader()
+    run.add(findings=[finding()], forecasts=[forecast(1.0)]).read(reader)
+    for path in run.folder.rglob("*.parquet"):
+        path.write_bytes(b"not read")
+    run.files["findings"].append("findings/new.parquet")
+    table = pa.Table.from_pylist([finding(**day(1))], schema=RECORDS["findings"])
+    pq.write_table(table, run.folder / "findings" / "new.parquet")
+    snapshot = run.read(reader)
+    assert snapshot.found.windows == 2
+    assert snapshot.forecasts["scored"].to_list() == [1]
+
+
+def test_failed_read_changes_nothing(run: RunFolder) -> None:
+    """A part that is gone stops one read; the next one counts nothing twice."""
+    reader = RunReader()
+    run.add(findings=[finding(alarm=True)], forecasts=[forecast(1.0)]).read(reader)
+    run.add(findings=[finding(alarm=True, **day(1))], forecasts=[forecast(1.0)])
+    gone = run.folder / run.files["forecasts"][-1]
+    gone.rename(gone.with_suffix(".away"))
+    with pytest.raises(OSError, match="No such file"):
+        run.read(reader)
+    gone.with_suffix(".away").rename(gone)
+    assert contents(run.read(reader)) == contents(run.read())
+
+
+def test_compaction_lets_no_sum_go_down(run: RunFolder, rng: np.random.Generator) -> None:
+    """Widths add up to the same number in any order: a counter never falls by a rounding."""
+    reader = RunReader()
+    for _ in range(20):
+        uppers = rng.gamma(2, 10, 50)
+        run.add(forecasts=[forecast(1.0, upper=1 + upper) for upper in uppers])
+    before = run.read(reader).forecasts["width"].to_list()
+    run.compact()
+    assert run.read(reader).forecasts["width"].to_list() == before

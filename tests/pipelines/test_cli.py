@@ -23,10 +23,10 @@ from tests.small_streams import CURRENT_WEEKS, ROOT, Outcome, Watched, tidegauge
 CONTRACT = {
     "init": (["TABLE"], {"--out", "--time", "--key*"}),
     "validate": (["STREAM.yaml"], set()),
-    "fit": (["STREAM.yaml", "-- RUNNER OPTIONS*"], {"--baseline", "--runner"}),
+    "fit": (["STREAM.yaml", "-- RUNNER OPTIONS*"], {"--baseline", "--runner", "--since"}),
     "run": (
         ["STREAM.yaml", "-- RUNNER OPTIONS*"],
-        {"--baseline", "--out", "--runner", "--fail-on-alarm"},
+        {"--baseline", "--out", "--runner", "--follow", "--every", "--anew", "--fail-on-alarm"},
     ),
     "check": (
         ["REFERENCE", "CURRENT"],
@@ -149,7 +149,7 @@ def test_progress_shows_on_a_terminal_only(small: Watched) -> None:
         out = process.stdout.read().decode()
         shown = read_all(primary)
     assert process.returncode == 0
-    assert "scoring the windows" in shown
+    assert "judging the windows" in shown
     assert f"windows: {CURRENT_WEEKS}" in out
     assert "scoring" not in out
     assert "\x1b" not in out

@@ -127,15 +127,12 @@ def test_death_between_the_parts_and_the_manifest_keeps_the_old_run(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.run.write_text", die)
+        patch.setattr("pipelines.commit.write_text", die)
         assert tidegauge("run", small.file).code == 130
     assert open_run(small.run).table("findings").sort("id").equals(old)
-    stale = set(tree(small.run)) - {
-        part for parts in open_run(small.run).manifest["files"].values() for part in parts
-    }
+    stale = set(tree(small.run)) - open_run(small.run).listed
     assert len(stale) > 1
     assert tidegauge("run", small.file).code == 0
     run = open_run(small.run)
     assert run.manifest["windows"] == 3
-    listed = {part for parts in run.manifest["files"].values() for part in parts}
-    assert set(tree(small.run)) == listed | {"run.json"}
+    assert set(tree(small.run)) == run.listed | {"run.json"}

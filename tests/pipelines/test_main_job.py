@@ -73,14 +73,14 @@ def test_rows_are_accounted_for_on_the_screen_and_in_the_manifest(
 def test_run_folder_holds_what_its_manifest_lists(finished: tuple[Watched, Outcome]) -> None:
     """Every part has its schema, is listed, and nothing else lies in the folder."""
     run = finished[0].run
-    files = json.loads((run / "run.json").read_text())["files"]
+    manifest = json.loads((run / "run.json").read_text())
+    files = manifest["files"]
     for name, parts in files.items():
         for part in parts:
             schema = pq.read_schema(run / part)
             assert schema.equals(RECORDS[name])
             assert schema.metadata == RECORDS[name].metadata
-    listed = {part for parts in files.values() for part in parts}
-    assert set(listing(run)) == listed | {"run.json", ".lock"}
+    assert set(listing(run)) == open_run(run).listed | {"run.json", ".lock"}
     assert files["findings"]
     assert files["forecasts"]
     assert files["summaries"]
@@ -128,8 +128,7 @@ def test_second_run_says_the_same_and_leaves_no_stale_part(
         assert tidegauge("run", small.file).code == 0
     again = open_run(small.run)
     assert again.table("findings").sort("id").equals(first)
-    listed = {part for parts in again.manifest["files"].values() for part in parts}
-    assert set(listing(small.run)) == listed | {"run.json", ".lock"}
+    assert set(listing(small.run)) == again.listed | {"run.json", ".lock"}
 
 
 def test_parts_of_other_rows_take_the_place_of_the_old(small: Watched) -> None:
@@ -139,9 +138,8 @@ def test_parts_of_other_rows_take_the_place_of_the_old(small: Watched) -> None:
     pl.read_parquet(small.current).head(4 * HOURS).write_parquet(small.current)
     assert tidegauge("run", small.file).code == 0
     after = open_run(small.run)
-    listed = {part for parts in after.manifest["files"].values() for part in parts}
-    assert set(listing(small.run)) == listed | {"run.json", ".lock"}
-    assert not listed & before
+    assert set(listing(small.run)) == after.listed | {"run.json", ".lock"}
+    assert not after.listed & before
     assert after.manifest["windows"] == 4
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitors.baseline import load_baseline
+from monitors.baseline_folder import load_baseline
 from monitors.export import collect
 from monitors.judge import NO_BASELINE
 from monitors.pooling import POOL

@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 
 from pipelines.sinks import write_part
-from pipelines.sources import check_files, first_rows, row_counts, source_files, tally_table
+from pipelines.sources import (
+    check_files,
+    first_rows,
+    read_tallies,
+    row_counts,
+    source_files,
+    tally_table,
+)
 from schemas.errors import SourceError
 from schemas.records import Tally
 from schemas.source import Source
@@ -93,5 +100,5 @@ def test_tallies_add_up(tmp_path: Path) -> None:
     """Rows in = used + rejected + late, over the tallies of all files."""
     for tally in (Tally("a", 10, 3), Tally("b", 5, 0)):
         write_part(tally_table(tally), tmp_path)
-    assert row_counts(tmp_path) == {"in": 15, "used": 12, "rejected": 3, "late": 0}
+    assert row_counts(read_tallies(tmp_path)) == {"in": 15, "used": 12, "rejected": 3, "late": 0}
     assert isinstance(tally_table(Tally("a", 1, 0)), pa.Table)

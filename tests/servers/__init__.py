@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,7 +53,9 @@ def jars(service: str) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(os.environ.get("TIDEGAUGE_SERVICES") or Path(cache, "tidegauge"))
     if not (home / service).is_dir():
-        raise FileNotFoundError(f"{service} is not installed: run scripts/install-integration-services")
+        raise FileNotFoundError(
+            f"{service} is not installed: run scripts/install-integration-services"
+        )
     return home / service
 
 
@@ -78,6 +81,7 @@ class Process:
         self._ready = ready
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._groups: list[int] = []
 
     @property
     def pid(self) -> int:
@@ -95,7 +99,13 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, which its children join
             )
+        self._groups.append(self._process.pid)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is ready, say after another server was killed; raise as `start` does."""
         try:
             wait_until(lambda: self._exited() or self._ready())
         except TimeoutError:
@@ -118,6 +128,13 @@ class Process:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def close(self) -> None:
+        """Kill it and what it started, in all its lives."""
+        self.kill()
+        for group in self._groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
     def _exited(self) -> bool:
         return self._process is not None and self._process.poll() is not None

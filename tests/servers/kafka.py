@@ -80,6 +80,9 @@ def kafka_broker(
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            "log.retention.ms": "-1",  # else it soon deletes records with old times
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "2000",  # a killed broker may register again after this
             **(_login(users) if users else {}),
             **(settings or {}),
         }
@@ -101,7 +104,7 @@ def kafka_broker(
                 process.start()
             yield Broker(process, f"127.0.0.1:{port}")
         finally:
-            process.kill()  # its data goes with the folder
+            process.close()  # its data goes with the folder
 
 
 def _login(users: Mapping[str, str]) -> dict[str, str]:

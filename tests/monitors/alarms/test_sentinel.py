@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from monitors.alarms.sentinel import SURE, alarms_allowed, stand_in
-from monitors.baseline import Baseline, load_baseline
+from monitors.baseline import Baseline
+from monitors.baseline_folder import load_baseline
 from schemas.records import SENTINEL, WindowKey
 from tests.small_streams import HOURS, REFERENCE_WEEKS, Outcome, Watched
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.run_folder import Run, open_run
+from pipelines.run_folder import RUN_VERSION, Run, open_run
 from schemas.records import RECORDS, Finding
 from schemas.stream import Stream
 
@@ -116,12 +116,13 @@ def write_small_run(
     for name, rows in (tables or {}).items():
         path = folder / name / "part.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"revision": 0, **row} for row in rows]
         pq.write_table(pa.Table.from_pylist(rows, schema=RECORDS[name]), path)
         files[name] = [f"{name}/part.parquet"]
     rejected = len((tables or {}).get("rejects", []))
     used = windows * ROWS
     manifest = {
-        "version": 1,
+        "version": RUN_VERSION,
         "stream": stream.model_dump(mode="json"),
         "baseline_id": BASELINE,
         "started": "2026-01-02T03:04:05+00:00",
@@ -131,6 +132,12 @@ def write_small_run(
         "windows": windows,
         "reference": {"rows": 4000, "start": None, "end": None},
         "files": files,
+        "baselines": [[BASELINE, None]],
+        "ticks": 1,
+        "watermark": None,
+        "progress": {},
+        "state": {},
+        "control": {},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(manifest | changes), encoding="utf-8")

@@ -22,8 +22,10 @@ from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
 from polars.testing import assert_frame_equal
 
-from monitors.baseline import load_baseline
-from monitors.beam import MergeParts, ProfileBlocks, ScoreWindows, SummariseRows
+from monitors.baseline_folder import load_baseline
+from monitors.beam.merge import MergeParts, SummariseRows
+from monitors.beam.reference import ProfileBlocks
+from monitors.beam.score import ScoreWindows
 from monitors.blocks import Blocks
 from monitors.gram import profile, profile_blocks
 from monitors.summary import merge, summarise

@@ -1,0 +1,1 @@
+"""The Beam transforms of the monitors; they hold no statistics."""

@@ -1,0 +1,55 @@
+"""Profiles and forecasts rows: see `monitors.profiling`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from monitors.profiling import RowProfiler
+from schemas.records import Batch, Tally
+from schemas.stream import Stream
+
+FORECASTS = "forecasts"
+LATE = "late"
+TALLIES = "late tallies"
+
+
+class ProfileRows(beam.DoFn):
+    """Profile the rows of a batch: (`SpanKey`, `SpanPart`) for each key and span.
+
+    The other outputs: the `FORECASTS` of the rows; rows that came too `LATE`, as rejects, and a
+    `Tally` of them.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        baselines: str,
+        first_rows: Mapping[str, int],
+        watermark: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.stream, self.folder, self.first_rows = stream, baselines, dict(first_rows)
+        self.watermark = watermark
+
+    def setup(self) -> None:
+        """Read the baselines."""
+        self.profiler = RowProfiler(self.stream, Path(self.folder), self.first_rows, self.watermark)
+
+    def start_bundle(self) -> None:
+        """Look for a new baseline."""
+        self.profiler.baselines.refresh()
+
+    def process(self, batch: Batch) -> Iterator[Any]:
+        """Yield the parts of a batch."""
+        found = self.profiler.profile(batch)
+        if found.late is not None:
+            yield TaggedOutput(LATE, found.late)
+            yield TaggedOutput(TALLIES, Tally(batch.path, 0, 0, late=found.late.num_rows))
+        for forecasts in found.forecasts:
+            yield TaggedOutput(FORECASTS, forecasts)
+        yield from found.parts

@@ -1,0 +1,1 @@
+"""Apache Kafka: topics in and out."""

@@ -1,0 +1,96 @@
+"""The metrics of a run folder, followed while the run goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from threading import Lock
+
+import polars as pl
+from prometheus_client import Metric
+
+from monitors.export import collect
+from monitors.snapshot import RunReader
+from pipelines.run_folder import MANIFEST, open_run
+from schemas.errors import OutputError
+
+_TRIES = 10  # a manifest that is replaced so often while it is read comes too fast
+
+_Stamp = tuple[int, int, int]
+
+
+class RunSource:
+    """The metrics of a run folder; new parts are read when its manifest has changed.
+
+    While a folder is being replaced, or when what replaced it cannot be read, the last good
+    metrics stay; the age of the last success then grows, which is alerted on.
+
+    Raises
+    ------
+    OutputError
+        When the folder is no run, unless it is to wait for one.
+    """
+
+    def __init__(self, folder: Path, allow: Collection[str] = (), *, wait: bool = False) -> None:
+        self.name = f"the run {folder}"
+        self._folder, self._allow, self._lock = folder, allow, Lock()
+        self._reader = RunReader()
+        self._seen: _Stamp | None = None
+        self._complaint = ""
+        self._families: list[Metric] = []
+        if not wait:
+            self._read()
+
+    def families(self) -> list[Metric]:
+        """Return the metric families of the run; none before there is one."""
+        with self._lock:
+            self._follow()
+            return self._families
+
+    def missing(self) -> str:
+        """Say why there is no run yet; nothing when one has been read."""
+        with self._lock:
+            self._follow()
+            return self._complaint if self._seen is None else ""
+
+    def check(self) -> None:
+        """Nothing ends it."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _follow(self) -> None:
+        if self._seen is not None and self._stamp() in (None, self._seen):
+            return
+        try:
+            self._read()
+        except OutputError as error:
+            if self._seen is not None and str(error) != self._complaint:
+                sys.stderr.write(f"{error}; still serving the last good run\n")
+            self._complaint = str(error)
+
+    def _read(self) -> None:
+        for last in (False,) * _TRIES + (True,):
+            stamp = self._stamp()
+            try:
+                manifest = open_run(self._folder).manifest
+                snapshot = self._reader.read(manifest, self._folder)
+            except (OutputError, pl.exceptions.PolarsError, OSError) as error:
+                if not last and self._stamp() != stamp:
+                    continue  # parts were put together, and those that the manifest named are gone
+                if isinstance(error, OutputError):
+                    raise
+                reason = str(error).partition("\n")[0]
+                message = f"{self._folder}: a part of this run cannot be read: {reason}; run again"
+                raise OutputError(message) from error
+            self._families = collect(snapshot, self._allow)
+            self._seen, self._complaint = stamp, ""
+            return
+
+    def _stamp(self) -> _Stamp | None:
+        try:
+            status = (self._folder / MANIFEST).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
