@@ -2,7 +2,7 @@
 
 `python deploy/runtime_lock.py` in the checkout's root, or with `--tools` what builds packages from
 source. The lock names for each package what asked for it ("via"); needed is what leads back to the
-`dependencies` of pyproject.toml.
+`dependencies` of pyproject.toml, or to the extra `kafka`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> None:
     """Print the chosen part."""
     lock = Path("requirements.lock").read_text(encoding="utf-8")
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    chosen = TOOLS if "--tools" in sys.argv else runtime(lock, project["dependencies"])
+    wanted = project["dependencies"] + project["optional-dependencies"]["kafka"]
+    chosen = TOOLS if "--tools" in sys.argv else runtime(lock, wanted)
     sys.stdout.write("".join(block for name, block in pins(lock) if name in chosen))
 
 

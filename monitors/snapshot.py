@@ -168,7 +168,9 @@ def _empty(name: str) -> pl.LazyFrame:
 def _scan(name: str, parts: Sequence[str] | frozenset[str]) -> pl.LazyFrame:
     if not parts:
         return _empty(name)
-    return pl.scan_parquet(sorted(parts), hive_partitioning=False, include_file_paths=_PART)
+    return pl.scan_parquet(
+        sorted(parts), glob=False, hive_partitioning=False, include_file_paths=_PART
+    )
 
 
 def _snapshot(

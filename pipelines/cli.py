@@ -323,14 +323,54 @@ def report(
 
 
 @app.command()
-def serve(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
+def serve(  # noqa: PLR0913, PLR0917 (an option each)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR|STREAM.yaml",
+            help="A run folder, or a stream file whose findings go to a topic.",
+        ),
+    ],
     listen: Annotated[str, typer.Option(help="Address and port.")] = "127.0.0.1:9464",
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="Has a series of its own, whatever its score; may be given again."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Start before there is a run, unready until then.")
+    ] = False,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; then HTTPS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file, unless it is in that.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="File of users and hashed passwords that may ask.")
+    ] = None,
 ) -> None:
-    """Expose the run's metrics to Prometheus."""
+    """Expose the metrics of a run to Prometheus."""
+    from pipelines.serve import Guard, serve_topic
     from pipelines.serve import serve as serve_run
+    from schemas.stream_file import load_stream
 
-    serve_run(run_folder, listen)
+    guard = Guard(tls_certificate, tls_key, users)
+    if source.suffix in {".yaml", ".yml"} and not source.is_dir():
+        serve_topic(load_stream(source), listen, feature or [], wait=wait, guard=guard)
+        return
+    serve_run(source, listen, feature or [], wait=wait, guard=guard)
+
+
+@app.command()
+def replay(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Parquet, CSV, Arrow or JSONL.")],
+    stream_file: StreamFile,
+    speed: Annotated[str, typer.Option(help="Such as 60x for an hour in a minute.")] = "max",
+) -> None:
+    """Send the rows of a table to the stream's topic, in order of event time."""
+    from pipelines.replay import parse_speed
+    from pipelines.replay import replay as replay_table
+    from schemas.stream_file import load_stream
+
+    with _progress() as say:
+        sent = replay_table(table, load_stream(stream_file), parse_speed(speed), say)
+    _out.print(f"{sent:,} rows sent")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import polars as pl
+import pyarrow.parquet as pq
 
 from monitors.alarms.control import control
 from monitors.alarms.episodes import episodes
@@ -119,6 +120,7 @@ def tick(job: Job, staging: Path, before: Run | None, *, everything: bool, alway
     stays = keep_spans(fresh, kept, now, staging / _KEPT)
     left = judged_windows(plan, _named(staging, job.stream), now)
     write_part(left.to_arrow(), staging / WINDOWS)
+    _publish(job.stream, staging)
     _adopt(job.out, staging, before, manifest, stays, told_anew=told_anew)
     manifest["windows"] += (
         plan.due.filter("judge", revision=0).filter(pl.col("key") != ALL_KEYS).height
@@ -248,6 +250,17 @@ def _decide(
     if shifts.height:
         write_part(shifts.to_arrow().cast(RECORDS[_EPISODES]), staging / _EPISODES)
     return True
+
+
+def _publish(stream: Stream, staging: Path) -> None:
+    """Send what was found to its topics. Whoever dies before the commit sends it again."""
+    if stream.sinks.kafka is None:
+        return
+    from pipelines.kafka.sink import publish_records
+
+    for name in (FINDINGS, FORECASTS, REJECTS):
+        for part in sorted((staging / name).glob("*.parquet")):
+            publish_records({name: pq.read_table(part)}, stream.sinks.kafka)
 
 
 def _named(staging: Path, stream: Stream) -> pl.DataFrame:

@@ -64,23 +64,28 @@ def take_in(messages: Sequence[Message], topic: Topic, stream: Stream) -> TakenI
             rejects.append(checked.rejects)
             if checked.batch.table.num_rows:
                 parts[checked.batch.path].append(checked.batch.table)
-    tables = {
-        path: own[0] if len(own) == 1 else pa.concat_tables(own).sort_by(ROW).combine_chunks()
-        for path, own in parts.items()
-    }
+    if len(parts) == 1 and _in_order(*parts.values()):
+        pieces = [(path, table) for path, own in parts.items() for table in own]
+    else:
+        tables = {path: pa.concat_tables(own).sort_by(ROW) for path, own in parts.items()}
+        pieces = list(_runs({path: table.combine_chunks() for path, table in tables.items()}))
     batches = [
-        Batch(piece, path, piece[ROW][0].as_py())
-        for path, table in _runs(tables)
+        Batch(table.slice(start, ROWS_PER_BATCH), path, table[ROW][start].as_py())
+        for path, table in pieces
         for start in range(0, table.num_rows, ROWS_PER_BATCH)
-        for piece in [table.slice(start, ROWS_PER_BATCH)]
     ]
     return TakenIn(batches, pa.concat_tables(rejects))
 
 
+def _in_order(tables: Sequence[pa.Table]) -> bool:
+    places = [table[ROW].to_numpy() for table in tables]
+    ends = [own[[0, -1]] for own in places]
+    return all(bool((own[:-1] <= own[1:]).all()) for own in (*places, np.concatenate(ends)))
+
+
 def _runs(tables: dict[str, pa.Table]) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of tables in order of offsets, as slices of them."""
-    if len(tables) <= 1:
-        yield from tables.items()
+    if not tables:
         return
     paths = list(tables)
     offsets = [

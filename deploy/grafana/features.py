@@ -83,7 +83,7 @@ ALL = (
         "number",
         "Without a series",
         "Tested features of the latest window that have no series of their own and are only in "
-        "the findings. `tidegauge serve --show-feature NAME` gives one to a feature.",
+        "the findings. `tidegauge serve --feature NAME` gives one to a feature.",
         "none",
         6,
         [Query(f"max(tidegauge_feature_series_dropped{{{S}}})", "not shown")],

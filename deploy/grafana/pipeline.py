@@ -52,7 +52,8 @@ HEALTH = (
     Panel(
         "lines",
         "Age",
-        "Since the end of the latest window in event time, and since the last run.",
+        "Since the end of the latest window in event time, and since the last run and the last "
+        "results.",
         "s",
         10,
         [
@@ -64,6 +65,10 @@ HEALTH = (
             Query(
                 f"time() - max(tidegauge_batch_last_completion_timestamp_seconds{{{S}}})",
                 "last completion",
+            ),
+            Query(
+                f"time() - max(tidegauge_last_commit_timestamp_seconds{{{S}}})",
+                "last commit",
             ),
         ],
     ),
@@ -103,7 +108,7 @@ FOLLOWED = (
         "Rows that became used, rejected or late. Only streams that Prometheus scrapes as the job "
         "tidegauge-stream: the counters of others begin anew with each run.",
         "rowsps",
-        10,
+        8,
         [
             Query(
                 f"sum by (outcome) (rate(tidegauge_records_total{{{LIVE}}}[$__rate_interval]))",
@@ -117,7 +122,7 @@ FOLLOWED = (
         "Share of the rows of the last hour that came after their window was done with: later "
         "than `allowed_lateness` of the stream file.",
         "percentunit",
-        7,
+        5,
         [Query(f"stream:tidegauge_records_late_per_read:ratio_increase1h{{{S}}}", "late")],
     ),
     Panel(
@@ -125,8 +130,19 @@ FOLLOWED = (
         "Windows closed per hour",
         "Those of every key. It falls to 0 when the watermark stands still.",
         "none",
-        7,
+        5,
         [Query(f"sum(increase(tidegauge_windows_closed_total{{{LIVE}}}[1h]))", "windows")],
+    ),
+    Panel(
+        "number",
+        "Commits and revisions",
+        "Micro-batches committed, and findings that late rows have revised.",
+        "none",
+        6,
+        [
+            Query(f"max(tidegauge_ticks_total{{{S}}})", "committed"),
+            Query(f"max(tidegauge_findings_revised_total{{{S}}})", "revised"),
+        ],
     ),
 )
 

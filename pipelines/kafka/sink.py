@@ -147,10 +147,15 @@ def _send(publisher: Publisher, topic: str | None, name: str, table: pa.Table) -
         raise OutputError(f"there is no topic for {name}; add it to `sinks: kafka:`")
     if not table.num_rows:
         return
+    for key, value in to_messages(name, table):
+        publisher.send(topic, value, key)
+
+
+def to_messages(name: str, table: pa.Table) -> list[tuple[bytes, bytes]]:
+    """Return the key and the value of each record of a table, which has some."""
     table = table if name == "findings" else placed(table)
     keys = pl.DataFrame(table).select(_key(name)).to_series().to_list()
-    for key, value in zip(keys, json_lines(table), strict=True):
-        publisher.send(topic, value, key.encode())
+    return list(zip([key.encode() for key in keys], json_lines(table), strict=True))
 
 
 def json_lines(table: pa.Table) -> list[bytes]:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _SETTINGS = {
     "auto.offset.reset": "earliest",  # of a topic that was emptied and begins anew
     "enable.partition.eof": True,
-    "queued.max.messages.kbytes": 4096,  # per partition, read ahead
+    "queued.max.messages.kbytes": 4096,  # per partition, read ahead; more when that is taken,
+    "fetch.queue.backoff.ms": 10,  # and soon
 }
 _AT_ONCE = 10_000  # messages taken in together
 _PAUSE = 1.0  # seconds between two looks for brokers that are not there
@@ -83,7 +84,7 @@ class TopicSource:
         self._lock, self._closing = Lock(), Event()
         self._findings = _Findings(stream)
         self._families: list[Metric] | None = None  # None: to be made
-        self._missing = f"the topic {sink.findings} has not been read to its end yet"
+        self._missing = self._behind = f"the topic {sink.findings} is still being read"
         self._fault: Exception | None = None
         self._client, self._troubles = consumer(sink, self._topic, **_SETTINGS)
         self._complaint = ""
@@ -144,6 +145,8 @@ class TopicSource:
         found = partitions(self._client, self._topic, self._troubles)
         self._client.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in found])
         self._unread = set(found)
+        with self._lock:
+            self._missing = self._behind
 
     def _take(self, messages: Sequence[Message]) -> None:
         values = [message for message in messages if message.error() is None]

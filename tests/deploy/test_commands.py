@@ -8,23 +8,23 @@ import pytest
 import typer
 
 from pipelines.cli import app
-from tests.deploy.deployed import DEPLOY
+from tests.deploy.deployed import DEPLOY, documents
 from tests.deploy.test_compose import SERVICES
-from tests.deploy.test_kubernetes import RESOURCES, pod_specs
+from tests.deploy.test_kubernetes import PATCH, RESOURCES, pod_specs
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Yield every command line of tidegauge that a container or a unit runs, with a name."""
     for name, service in SERVICES.items():
-        if service["image"].startswith("tidegauge:") and name != "worker":
+        if service["image"].startswith("tidegauge") and not name.endswith("manager"):
             words = [str(word) for word in service["command"]]
-            if "entrypoint" in service:  # a shell's
+            if "sh" in service.get("entrypoint", []):
                 words = shlex.split(words[0].partition("exec tidegauge ")[2])
             yield f"compose {name}", words
-    for path, resource in RESOURCES:
+    for path, resource in (*RESOURCES, (PATCH, *documents(PATCH))):
         for spec in pod_specs(resource):
             for container in spec["containers"]:
-                if container.get("image") == "tidegauge":
+                if "args" in container:
                     yield f"{path.parent.name} {container['name']}", container["args"]
     for path in sorted((DEPLOY / "systemd").glob("*.service")):
         for line in re.findall(r"(?m)^ExecStart=\S+/tidegauge (.*)$", path.read_text()):
@@ -38,7 +38,9 @@ def test_commands_are_found() -> None:
     """All ways to start tidegauge are looked at: fit, run, follow and serve, wherever it runs."""
     assert set(COMMANDS) == {
         *("compose fit", "compose follow", "compose exporter", "compose submit"),
+        "compose topic-exporter",
         *("base exporter", "batch fit", "batch run", "stream fit", "stream submit"),
+        "stream exporter",
         *("tidegauge-run@", "tidegauge-follow@", "tidegauge-serve@"),
     }
 

@@ -24,7 +24,7 @@ STAGES = [
         for part in re.split(r"(?m)^(?=FROM )", TEXT)[1:]
     )
 ]
-BUILD, FINAL = STAGES
+BUILD, FINAL, BUILD_PYFLINK, JARS, DISTRIBUTION, FLINK = STAGES
 
 
 def of(stage: list[tuple[str, str]], instruction: str) -> list[str]:
@@ -33,23 +33,30 @@ def of(stage: list[tuple[str, str]], instruction: str) -> list[str]:
 
 
 def test_base_is_pinned_and_short() -> None:
-    """Both stages are of one Python, by Docker's short name, and not of whatever is the latest."""
+    """Stages are of each other or of an image with a version and Docker's short name."""
     images = [of(stage, "FROM")[0].split(" ")[0] for stage in STAGES]
-    assert len(set(images)) == 1
-    assert re.fullmatch(r"python:3\.11-slim-\w+", images[0])
+    assert images[0] == images[1] == "python:3.11-slim-bookworm"
+    assert images[2:] == [
+        "build",
+        "maven:3.9-eclipse-temurin-17",
+        "flink:2.2.1-java17",
+        "tidegauge",
+    ]
     assert not re.search(r":latest\b", TEXT)
 
 
-def test_nothing_is_fetched_but_by_the_lock() -> None:
-    """Packages come from the lock with their hashes; no address, no ADD, no other installation."""
+def test_nothing_is_fetched_but_by_a_lock() -> None:
+    """Packages come from a lock with their hashes; no address, no ADD, no other installation."""
     assert "://" not in re.sub(r"http://127\.0\.0\.1", "", TEXT)
     assert not [word for stage in STAGES for word, _ in stage if word == "ADD"]
-    for command in re.findall(
-        r"pip (?:--python \S+ )?(?:install|wheel)[^&]*", " ".join(of(BUILD, "RUN"))
-    ):
-        assert "--require-hashes" in command or "--no-index" in command or command.endswith(" . ")
-        assert "--require-hashes" in command or "--no-deps" in command
-    assert "pip" not in " ".join(of(FINAL, "RUN"))
+    said = " && ".join(command for stage in (BUILD, BUILD_PYFLINK) for command in of(stage, "RUN"))
+    commands = re.findall(r"pip (?:--python \S+ )?(?:install|wheel)[^&]*", said)
+    assert len(commands) == 6
+    for command in commands:
+        if not re.search(r" --no-index | \. $", command):  # our own, or what was built before
+            assert "--require-hashes" in command
+    for stage in (FINAL, FLINK):
+        assert not re.search(r"\bpip\b", " ".join(of(stage, "RUN")))
 
 
 def test_final_stage_holds_no_build_tools() -> None:
@@ -61,10 +68,19 @@ def test_final_stage_holds_no_build_tools() -> None:
     assert packages == ["libgomp1", "tini"]
 
 
-def test_user_is_a_number_other_than_root() -> None:
+@pytest.mark.parametrize("stage", [FINAL, FLINK], ids=["tidegauge", "flink"])
+def test_user_is_a_number_other_than_root(stage: list[tuple[str, str]]) -> None:
     """The last user is a number, so that a cluster can see that it is not root."""
-    (user,) = of(FINAL, "USER")
-    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
+    assert of(stage, "USER")[-1] == "10001:10001"
+
+
+def test_flink_is_of_the_versions_that_are_tested() -> None:
+    """Flink, its Kafka connector and PyFlink are those of the workers' lock."""
+    version = of(DISTRIBUTION, "FROM")[0].partition(":")[2].partition("-")[0]
+    lock = (DEPLOY / "flink" / "requirements.txt").read_text(encoding="utf-8")
+    assert f"\napache-flink=={version} " in lock
+    (connector,) = re.findall(r"flink-sql-connector-kafka:([\d.-]+)", of(JARS, "RUN")[0])
+    assert connector.endswith("-" + version.rpartition(".")[0])
 
 
 def test_signals_and_health() -> None:
@@ -83,7 +99,8 @@ def test_context_is_what_the_stages_copy() -> None:
     rules = [line for line in ignore if line and not line.startswith("#")]
     assert rules[0] == "*"
     allowed = {line[1:] for line in rules if line.startswith("!")}
-    copied = {name for line in of(BUILD, "COPY") for name in line.split()[:-1]}
+    copies = [*of(BUILD, "COPY"), *of(BUILD_PYFLINK, "COPY")]
+    copied = {name for line in copies for name in line.split()[:-1]}
     assert copied == allowed
     assert all((ROOT / name).exists() for name in copied)
 
@@ -98,7 +115,8 @@ def needed() -> set[str]:
     """Return what the project needs at run time, as the installed packages say themselves."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: set[str] = set()
-    waiting = [Requirement(text) for text in project["dependencies"]]
+    wanted = project["dependencies"] + project["optional-dependencies"]["kafka"]
+    waiting = [Requirement(text) for text in wanted]
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)

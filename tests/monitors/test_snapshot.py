@@ -214,6 +214,21 @@ def test_run_that_grows_reads_as_one_read_at_once(run: RunFolder) -> None:
     assert run.read(reader).forecasts["scored"].to_list() == [66]
 
 
+@pytest.mark.parametrize("name", ["a b", "d[1]", "e%20f", "*", "../up", "ünï"])
+def test_folder_may_have_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Relative, or with what a pattern is made of: its parts are known again."""
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    run, reader = RunFolder(Path(name)), RunReader()
+    run.add(forecasts=[forecast(1.0)]).read(reader)
+    run.add(forecasts=[forecast(1.0)]).read(reader)
+    kept = run.files["forecasts"][1:]
+    run.files["forecasts"] = kept
+    assert run.read(reader).forecasts["scored"].to_list() == [1]
+
+
 def test_part_is_read_once(run: RunFolder) -> None:
     """A part that was read may go away; only new ones are opened."""
     reader = RunReader()

@@ -43,7 +43,11 @@ CONTRACT = {
     "backtest": (["STREAM.yaml"], set()),
     "explain": (["FINDING_ID"], {"--run"}),
     "report": (["RUN_DIR"], {"--out"}),
-    "serve": (["RUN_DIR"], {"--listen"}),
+    "serve": (
+        ["RUN_DIR|STREAM.yaml"],
+        {"--listen", "--feature*", "--wait", "--tls-certificate", "--tls-key", "--users"},
+    ),
+    "replay": (["TABLE", "STREAM.yaml"], {"--speed"}),
     "demo": ([], {"--out"}),
     "schema": ([], set()),
 }

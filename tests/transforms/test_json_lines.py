@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from schemas.errors import SourceError
 from transforms import json_lines
-from transforms.json_lines import count_lines, keys_of, read_lines
+from transforms.json_lines import (
+    count_lines,
+    elements_of,
+    keys_of,
+    read_lines,
+    read_objects,
+)
 
 _VALUE = st.one_of(
     st.none(),
@@ -132,3 +138,38 @@ def test_keys_and_lines_are_counted() -> None:
     data = b'\xef\xbb\xbf{"b":1}\n\n{"a":2,"b":3}\njunk\n'
     assert keys_of(io.BytesIO(data)) == ["b", "a"]
     assert count_lines(io.BytesIO(data)) == 3
+
+
+def test_a_faulty_line_in_memory_leaves_the_others_as_they_are() -> None:
+    """Lines that are no object are rejected, odd ones keep the types of their other columns."""
+    lines = [b'{"a":1,"b":2}', b"junk", b'{"a":3,"b":"x"}', b'{"a":4,"b":5}']
+    parts = list(read_objects(lines, ["a", "b"]))
+    assert [place for _, places, _ in parts for place in places] == [0, 3, 2]
+    assert [table.to_pydict() for table, _, _ in parts] == [
+        {"a": [1, 4], "b": [2, 5]},
+        {"a": [3], "b": ["x"]},
+    ]
+    assert [bad.row for _, _, rejects in parts for bad in rejects] == [1]
+
+
+@given(values=st.lists(_VALUE), spaces=st.text(" \t\n\r", max_size=3))
+def test_elements_are_those_of_the_array(values: list[Any], spaces: str) -> None:
+    """However it is written, the elements of an array are lines with the same values."""
+    for indent in (None, 1):
+        text = json.dumps(values, indent=indent, separators=("," + spaces, ":" + spaces))
+        lines = elements_of((spaces + text + spaces).encode())
+        assert [json.loads(line) for line in lines] == values
+        assert not any(b"\n" in line for line in lines)
+
+
+@given(text=st.text('[]{},: \n1"a\\', max_size=12))
+def test_what_is_no_json_array_has_no_elements(text: str) -> None:
+    """An array is refused where Python's own parser refuses it."""
+    text = "[" + text
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"char|Expecting"):
+            elements_of(text.encode())
+    else:
+        assert [json.loads(line) for line in elements_of(text.encode())] == expected

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.kafka.sink import to_messages
 from pipelines.serve.access import hash_password
 from pipelines.sinks import write_part
 from tests.run_folders import weather_stream, write_run_folder
@@ -170,11 +171,9 @@ def test_topic_scraped_through_kills(tmp_path: Path) -> None:
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
-    findings = pq.read_table(
-        write_run_folder(tmp_path / "run", weeks=30, shifted_week=17) / "findings"
-    ).to_pylist()
-    for row in findings:
-        row |= {name: row[name].isoformat() for name in ("window_start", "window_end")}
+    run = write_run_folder(tmp_path / "run", weeks=30, shifted_week=17)
+    table = pq.read_table(run / "findings")
+    findings, messages = table.to_pylist(), to_messages("findings", table)
     with kafka_broker() as broker:
         admin = AdminClient({"bootstrap.servers": broker.address})
         admin.create_topics([NewTopic("findings", 4, 1)])["findings"].result(timeout=30)
@@ -183,13 +182,12 @@ def test_topic_scraped_through_kills(tmp_path: Path) -> None:
         stream = weather_stream().model_dump(mode="json") | {"sinks": sinks}
 
         def grow(tick: int) -> None:
-            for row in findings[max(0, (tick - 2) * 13) : tick * 13]:  # half of them again
-                producer.produce("findings", json.dumps(row).encode(), key=row["id"])
+            for key, value in messages[max(0, (tick - 2) * 13) : tick * 13]:  # half of them again
+                producer.produce("findings", value, key)
             producer.flush(30)
 
         with scraped(tmp_path, json.dumps(stream)) as world:
             kill_while_growing(world, grow, kills=3)
-            grow(10**6)
             written = findings[: 46 * 13]
             tested = [r for r in written if r["monitor"] == "feature_shift" and r["rank"]]
             count = "tidegauge_feature_drift_score_count"

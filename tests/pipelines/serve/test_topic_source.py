@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from monitors import findings_tally
+from pipelines.kafka.sink import to_messages
 from pipelines.serve.topic_source import TopicSource, _Findings
 from schemas.errors import SourceError
-from schemas.records import Finding
+from schemas.records import FINDING, Finding
 from schemas.stream import Stream
 from tests.run_folders import weather_stream
 from tests.servers import free_port, wait_until
@@ -54,7 +55,7 @@ class FakeMessage:
 
 
 def row(window: int = 0, subject: str = "x", **changes: Any) -> dict[str, Any]:
-    """Return a finding as the sink writes it."""
+    """Return a finding."""
     values: dict[str, Any] = {
         "stream": NAME,
         "key": "{}",
@@ -75,13 +76,17 @@ def row(window: int = 0, subject: str = "x", **changes: Any) -> dict[str, Any]:
         "rows": 24,
         "baseline_id": "b",
     }
-    finding = Finding(**(values | changes)).as_row()
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in finding.items()}
+    return Finding(**(values | changes)).as_row()
+
+
+def written(rows: Sequence[dict[str, Any]]) -> list[tuple[bytes, bytes]]:
+    """Return findings as the sink writes them: key and value."""
+    return to_messages("findings", pa.Table.from_pylist(list(rows), schema=FINDING))
 
 
 def encoded(rows: Sequence[dict[str, Any]]) -> list[Any]:
     """Return rows as messages."""
-    return [FakeMessage(json.dumps(each).encode()) for each in rows]
+    return [FakeMessage(value) for _, value in written(rows)]
 
 
 def values(families: Sequence[Any]) -> dict[str, float]:
@@ -153,7 +158,7 @@ def test_message_that_is_no_finding_is_told_and_left_out(
 ) -> None:
     """With its place; not every one of a thousand, and the others count."""
     findings = _Findings(weather_stream())
-    poison = [b"", b"{", b"[]", b"\xff", json.dumps(row(0) | {"window_end": "soon"}).encode()]
+    poison = [b"", b"{", b"[]", b"\xff", b'{"id": "a", "window_end": "soon"}']
     messages: list[Any] = [FakeMessage(body) for body in [*poison, *[b"null"] * 95]]
     findings.add(messages + encoded([row(0)]))
     assert values(findings.families(()))["windows_closed_total"] == 1
@@ -232,8 +237,8 @@ def produce(address: str, topic: str, rows: Sequence[dict[str, Any]]) -> None:
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": address})
-    for each in rows:
-        producer.produce(topic, json.dumps(each).encode(), key=each["id"])
+    for key, value in written(rows):
+        producer.produce(topic, value, key)
     assert producer.flush(30) == 0
 
 

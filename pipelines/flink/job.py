@@ -1,0 +1,5 @@
+"""What the `flink` command runs; it imports this file under another name."""
+
+from pipelines.flink.graph import main
+
+main()
