@@ -66,8 +66,9 @@ check:  ## all that .ci/run runs, tests last
 bench: setup  ## print the benchmark ratios
 	$(BIN)/python -m benchmarks
 
-dashboards: setup  ## regenerate deploy/grafana
+dashboards: setup  ## regenerate deploy/grafana and deploy/kubernetes
 	$(BIN)/python deploy/grafana/build.py
+	$(BIN)/python deploy/kubernetes/build.py
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'lock: needs uv; name one: make lock UV=/path/to/uv' >&2; exit 1; }

@@ -23,12 +23,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.measure import BIN, ROOT
-from pipelines.run_folder import Run, open_run
+from pipelines.run_folder import RowCounts, Run, open_run
 from tests.servers.kafka import kafka_broker
 from tests.servers.topics import create_topic
 
 HOURS, PER_SECOND, COLUMNS, PARTITIONS = 24, 5, 20, 4
 DAY = 86_400
+REFERENCE_DAYS = 3
 START = 1_780_272_000  # 2026-06-01, in seconds since 1970
 SILENT, NOON = (8 * 3600, 16 * 3600), 12 * 3600
 JITTER = 30.0  # seconds by which any two rows may change places
@@ -45,10 +46,10 @@ class Sent:
     late: int  #: rows delayed by minutes; not all of them too much
 
 
-def rows_of(seed: int) -> NDArray[np.float64]:
-    """Return a day of rows: factors that wander, and noise; shape (rows, COLUMNS)."""
+def rows_of(seed: int, days: int = 1) -> NDArray[np.float64]:
+    """Return rows of some days: factors that wander, and noise; shape (rows, COLUMNS)."""
     rng = np.random.default_rng(seed)
-    n = DAY * PER_SECOND
+    n = days * DAY * PER_SECOND
     loadings = np.random.default_rng(0).normal(size=(5, COLUMNS)) / np.sqrt(5)
     factors = rng.normal(size=(n, 5))
     for at in range(1, n):
@@ -109,8 +110,9 @@ def send(servers: str, topic: str, seconds: float, seed: int) -> Sent:
 
 def stream_file(folder: Path, servers: str, topic: str) -> Path:
     """Write the stream file, and the reference."""
-    times = pl.Series("time", START - DAY + np.arange(DAY * PER_SECOND) / PER_SECOND)
-    reference = pl.DataFrame(rows_of(1), schema=[f"x{j:02}" for j in range(COLUMNS)])
+    rows = rows_of(1, REFERENCE_DAYS)
+    times = pl.Series("time", START - np.arange(len(rows), 0, -1) / PER_SECOND)
+    reference = pl.DataFrame(rows, schema=[f"x{j:02}" for j in range(COLUMNS)])
     reference.insert_column(0, (times * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")))
     reference.write_parquet(folder / "reference.parquet")
     stream = {
@@ -180,27 +182,31 @@ def tell(sent: Sent, run: Run, memory: list[float], took: float, used: float) ->
     rows, findings = run.manifest["rows"], run.table("findings")
     windows = findings["window_start"].n_unique()
     alarms = findings.filter("alarm")["window_start"].n_unique()
+    again = findings.filter(pl.col("revision") > 0)["window_start"].n_unique()
     spans = sum(pl.read_parquet(part).height for part in run.state("spans"))
     quarter = max(1, len(memory) // 4)
-    print(f"sent       {sent.rows:,}: {sent.malformed:,} malformed, {sent.twice:,} twice, "
-          f"{sent.late:,} delayed by 1 to {LATEST / 60:.0f} minutes")  # fmt: skip
-    print(f"became     {rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected "
-          f"+ {rows['late']:,} late: {'adds up' if adds_up(rows, sent) else 'DOES NOT ADD UP'}")  # fmt: skip
-    print(f"windows    {windows} judged, {int((findings['revision'] > 0).sum() / COLUMNS)} of them "
-          f"again for late rows; {alarms} false alarms (budget {windows / 1008:.2f})")  # fmt: skip
-    print(f"state      {spans} spans in {len(run.state('spans'))} files; "
-          f"{run.manifest['ticks']} commits")  # fmt: skip
-    print(f"memory     {np.mean(memory[quarter : 2 * quarter]):.0f} MB in the second quarter, "
-          f"{np.mean(memory[-quarter:]):.0f} MB in the last, {max(memory):.0f} MB at most")  # fmt: skip
-    print(f"time       {took:.0f} s, {used:.0f} CPU s: "
-          f"{used / rows['in'] * 1e6:.1f} CPU s per million rows")  # fmt: skip
+    lines = {
+        "sent": f"{sent.rows:,}: {sent.malformed:,} malformed, {sent.twice:,} twice, "
+        f"{sent.late:,} delayed by 1 to {LATEST / 60:.0f} minutes",
+        "became": f"{rows['in']:,} in = {rows['used']:,} used + {rows['rejected']:,} rejected + "
+        f"{rows['late']:,} late: {'adds up' if adds_up(rows, sent) else 'DOES NOT ADD UP'}",
+        "windows": f"{windows} judged, {again} of them again for late rows; "
+        f"{alarms} false alarms (budget {windows / 1008:.2f})",
+        "state": f"{spans} spans in {len(run.state('spans'))} files; "
+        f"{run.manifest['ticks']} commits",
+        "memory": f"{np.mean(memory[quarter : 2 * quarter]):.0f} MB in the second quarter, "
+        f"{np.mean(memory[-quarter:]):.0f} MB in the last, {max(memory):.0f} MB at most",
+        "time": f"{took:.0f} s, {used:.0f} CPU s: "
+        f"{used / rows['in'] * 1e6:.1f} CPU s per million rows",
+    }
+    for name, line in lines.items():
+        print(f"{name:<10} {line}")
 
 
-def adds_up(rows: object, sent: Sent) -> bool:
+def adds_up(rows: RowCounts, sent: Sent) -> bool:
     """Say whether every row that was sent is accounted for, and every malformed one rejected."""
-    counts = dict(rows)  # type: ignore[call-overload]
-    whole = counts["used"] + counts["rejected"] + counts["late"]
-    return bool(counts["in"] == sent.rows == whole and counts["rejected"] == sent.malformed)
+    whole = rows["used"] + rows["rejected"] + rows["late"]
+    return rows["in"] == sent.rows == whole and rows["rejected"] == sent.malformed
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from transforms.calibrate.cqr import from_dict as conformal_from_dict
 from transforms.forecast.select import Fitted
 from transforms.forecast.select import load as load_forecaster
 
-BASELINE_VERSION = 2
+BASELINE_VERSION = 3
 MANIFEST = "manifest.json"
 
 #: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.

@@ -323,7 +323,7 @@ def report(
 
 
 @app.command()
-def serve(  # noqa: PLR0913, PLR0917 (an option each)
+def serve(
     source: Annotated[
         Path,
         typer.Argument(

@@ -61,6 +61,13 @@ class Envelope(_Part):
         default_factory=dict, description="For each column the header that it takes."
     )
 
+    @property
+    def fills(self) -> list[tuple[str, str]]:
+        """The columns that it fills, each after the part that fills it."""
+        alone = [("key", self.key), ("timestamp", self.timestamp)]
+        columns = [(part, name) for part, name in alone if name is not None]
+        return [*columns, *(("headers", name) for name in self.headers)]
+
 
 class Topic(Brokers):
     """A topic whose messages hold the rows of a stream."""

@@ -286,7 +286,7 @@ class Stream(_Part):
             )
             raise _wrong(message, "window", "length")
         if isinstance(self.source, Topic):
-            self._fits_a_topic()
+            self._fits_a_topic(self.source)
         if self.time is None and self.calendar:
             message = "`calendar` needs `time:` with the event-time column"
             raise _wrong(message, "calendar")
@@ -309,7 +309,7 @@ class Stream(_Part):
             raise _wrong(str(error), "alarms", "false") from error
         return self
 
-    def _fits_a_topic(self) -> None:
+    def _fits_a_topic(self, topic: Topic) -> None:
         if self.window.rows is not None or self.time is None:
             message = (
                 "the messages of a topic have no order over its partitions: they need `time:` and "
@@ -318,6 +318,11 @@ class Stream(_Part):
             raise _wrong(message, "window")
         if self.lags:
             raise _wrong("`lags` are for files; a topic has none yet", "lags")
+        known = [self.time.column, *self.key, *self.columns]
+        for part, name in topic.envelope.fills:
+            if name not in known:
+                message = f"{name!r} is not a column of the stream{did_you_mean(name, known)}"
+                raise _wrong(message, "source", "envelope", part)
 
     @model_validator(mode="after")
     def _marginals_fit(self) -> Self:

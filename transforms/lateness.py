@@ -1,9 +1,9 @@
-"""Which rows come too late for any window to take them in."""
+"""Which rows come too late for any window to take them in, or claim to come from the future."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,8 @@ from schemas.stream import Stream
 from transforms.rejects import ROW, Reject, reject_table
 
 Micros = NDArray[np.int64]
+
+MOST_AHEAD = 86_400.0  # seconds by which a row may be ahead of the clock: zones, clocks that drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class Lateness:
         return marked
 
 
-_DETAIL = "came after the windows of its event time were final"
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -78,9 +79,33 @@ def _micros(seconds: float) -> int:
 
 def late_rows(batch: Batch, late: NDArray[np.bool_], stream_name: str) -> pa.Table:
     """Return the rows of a batch that came too late, as a table of schema `REJECT`."""
-    table = batch.table.filter(pa.array(late))
+    detail = "came after the windows of its event time were final"
+    return _rejects(batch, late, stream_name, "late", detail)
+
+
+def without_future(batch: Batch, time: str, stream_name: str, now: float) -> tuple[Batch, pa.Table]:
+    """Return the rows of a batch of messages but for those of the future, and these as rejects.
+
+    One such row would move the watermark ahead of all others, and make them late.
+
+    Parameters
+    ----------
+    time : the column of event times.
+    now : in seconds since 1970.
+    """
+    future = batch.table[time].cast(pa.int64()).to_numpy() > (now + MOST_AHEAD) * 1e6
+    if not future.any():
+        return batch, reject_table([], "", "")
+    detail = "its event time is more than a day ahead of this machine's clock"
+    kept = replace(batch, table=batch.table.filter(pa.array(~future)))
+    return kept, _rejects(batch, future, stream_name, "future", detail)
+
+
+def _rejects(
+    batch: Batch, which: NDArray[np.bool_], stream_name: str, reason: str, detail: str
+) -> pa.Table:
+    rows = batch.table.filter(pa.array(which)).to_pylist()
     rejects = [
-        Reject(row.pop(ROW), "late", None, _DETAIL, json.dumps(row, default=str))
-        for row in table.to_pylist()
+        Reject(row.pop(ROW), reason, None, detail, json.dumps(row, default=str)) for row in rows
     ]
     return reject_table(rejects, stream_name, batch.path)

@@ -9,6 +9,7 @@ in `ROW`, ``offset * MAX_ROWS + index``, so that the rows of many messages trave
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from schemas.records import REJECT, Batch
 from schemas.stream import Stream
 from transforms.contract import Checked, can_hold, check_rows
 from transforms.decode import Decoded
+from transforms.lateness import without_future
 from transforms.message_values import MAX_BYTES, MAX_ROWS, RAW_BYTES, Bad, as_text, reader_of
 from transforms.rejects import ROW, Reject, reject_table
 
@@ -143,14 +145,18 @@ def check_messages(decoded: Decoded, stream: Stream) -> Iterator[Checked]:
             table = table.set_column(at, name, _spelt(table.column(at)))
     first = True
     for checked in _check(Batch(table, batch.path, batch.first_row), stream):
-        rejects = placed(checked.rejects)
+        batch, rejects = checked.batch, checked.rejects
+        if stream.time is not None:
+            batch, future = without_future(batch, stream.time.column, stream.name, time.time())
+            rejects = pa.concat_tables([rejects, future])
+        rejects = placed(rejects)
         at = REJECT.get_field_index("raw")
         raw = pc.utf8_slice_codeunits(rejects["raw"], 0, RAW_BYTES)
         rejects = rejects.set_column(at, REJECT.field("raw"), raw)
         if first:
             rejects = pa.concat_tables([decoded.rejects, rejects])
         first = False
-        yield Checked(checked.batch, rejects)
+        yield Checked(batch, rejects)
 
 
 def placed(records: pa.Table) -> pa.Table:

@@ -74,6 +74,7 @@ def resample(
         rows=float(np.count_nonzero(in_window)),
         shape=np.where(alive, shape, np.nan)[None],
         scale=np.ones((1, len(mean))),
+        skew=np.ones((1, len(mean))),
         shares=np.ones(1),
         largest=np.empty(0),
         tail=(0.0, LEAST_SPREAD),

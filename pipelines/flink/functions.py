@@ -125,7 +125,8 @@ class TakeIn(KeyedProcessFunction):  # type: ignore[misc]
             tuple(zip(self.headers, own, strict=True)) for own in zip(*more, strict=True)
         ] or [()] * len(offsets)
         messages = [
-            Message(partition, *own) for own in zip(offsets, times, keys, values, headers, strict=True)
+            Message(partition, *own)
+            for own in zip(offsets, times, keys, values, headers, strict=True)
         ]
         return sorted(messages, key=lambda message: message.offset)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.flink.lanes import GROUPS, lanes, most_workers
-from pipelines.flink.tables import RECORDS, batches, sink_table, source_table, topics
+from pipelines.flink.tables import batches, sink_table, source_table, topics
 from schemas.duration import parse_duration
 from schemas.kafka import Topic
 from schemas.stream import Stream
@@ -91,8 +91,8 @@ def build(
     idle = Duration.of_millis(round(parse_duration(stream.watermark.idle_after) * 1000))
     strategy = (
         WatermarkStrategy.for_monotonous_timestamps()
-        .with_timestamp_assigner(WatermarkOfPart())
         .with_idleness(idle)
+        .with_timestamp_assigner(WatermarkOfPart())  # last: `with_idleness` would drop it
     )
     judged = (
         intake.assign_timestamps_and_watermarks(strategy)

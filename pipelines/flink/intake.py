@@ -67,9 +67,7 @@ class Intake:
         self.stream, self.topic, self.wanted = stream, stream.source, frozenset(wanted)
         self.profiler = RowProfiler(stream, baselines, {})
 
-    def take(
-        self, messages: Sequence[Message], progress: Progress, watermark: int | None
-    ) -> Taken:
+    def take(self, messages: Sequence[Message], progress: Progress, watermark: int | None) -> Taken:
         """Take in messages of one partition, in its order.
 
         Parameters

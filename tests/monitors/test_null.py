@@ -163,3 +163,25 @@ def test_few_windows_raise_the_threshold(rng: np.random.Generator) -> None:
     certain = replace(few, windows=1e9)
     assert few.threshold(0.01) > certain.threshold(0.01)
     assert few.threshold(0.001) - few.threshold(0.01) > 1
+
+
+def test_deep_tails_hold_for_sums_of_unequal_weights(rng: np.random.Generator) -> None:
+    """Serial dependence makes one part of a statistic vary more: a level of 1e-4 is one still."""
+    weights = np.array([6.0, *[1.0] * 12])
+
+    def unequal(_: Floats, windows: Floats) -> Floats:
+        mean = windows / np.sqrt(10.0)
+        return np.stack([mean**2 @ weights] * 4, axis=1)[:, None]
+
+    blocks = rng.standard_normal((1000, 13))
+    own = [np.arange(i, i + 10) for i in range(0, 1000, 10)]
+    law = fit_null(blocks, unequal, 10, rng, rows=10.0, windows=own)
+    drawn = rng.standard_normal((400_000, 13)) ** 2 @ weights
+    for level in (1e-2, 1e-3, 1e-4):
+        at = np.full((1, 4), np.quantile(drawn, 1 - level))
+        evidence = law.evidence(at)
+        plain = replace(law, skew=np.ones_like(law.skew)).evidence(at)
+        assert -0.7 < evidence.min() + np.log10(level)  # on the safe side, if anything
+        assert evidence.max() + np.log10(level) < 0.25
+        assert (plain > evidence).all()
+    assert plain.min() > 4.2

@@ -63,7 +63,7 @@ def test_what_was_read_adds_up(part: WindowPart) -> None:
         (lambda data: b"no" + data, "it is none"),
         (lambda data: data[:-8], "cannot be read"),
         (lambda data: data[:100], "cannot be read"),
-        (lambda data: b"", "it is none"),
+        (lambda _: b"", "it is none"),
         (lambda data: MAGIC + b"\x07" + data[4:], "version 7"),
         (lambda data: data.replace(b'"<f8"', b'"<O8"', 1), "of kind '<O8'"),
     ],

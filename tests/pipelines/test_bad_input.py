@@ -622,7 +622,7 @@ def odd_stream(folder: Path) -> Iterator[Watched]:
 
 def test_odd_column_names_pass_through_every_verb(small: Watched) -> None:
     """Quotes, line ends, commas, blanks and other scripts in names survive init to metrics."""
-    from pipelines.serve import RunCollector
+    from pipelines.serve.run_source import RunSource
 
     with odd_stream(small.folder) as odd:
         file, run = odd.folder / "odd.yaml", odd.folder / "odd.run"
@@ -636,7 +636,7 @@ def test_odd_column_names_pass_through_every_verb(small: Watched) -> None:
         told = tidegauge("explain", alarms["id"][0], "--run", run)
         assert told.out.startswith(ODD_NAMES[MOVED])
         assert "Temperatur in °C – 温度" in (run / "report.html").read_text(encoding="utf-8")
-        families = RunCollector(run).collect()
+        families = RunSource(run).families()
         labels = {sample.labels.get("feature") for one in families for sample in one.samples}
         assert ODD_NAMES[MOVED] in labels
         checked = tidegauge(

@@ -35,7 +35,6 @@ from tests.small_streams import (
 from tests.watching import findings, following, wait_for, windows_are
 
 FIRST = START + timedelta(weeks=REFERENCE_WEEKS)  # of the current rows
-BOUND = {"rel_tol": 1e-9, "abs_tol": 1e-9}
 
 
 @pytest.fixture
@@ -64,6 +63,11 @@ def weeks(table: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
     return table.slice(first * HOURS, (last - first) * HOURS)
 
 
+def same(some: pl.DataFrame, others: pl.DataFrame) -> None:
+    """Hold two tables equal, but for rounding."""
+    assert_frame_equal(some, others, rel_tol=1e-9, abs_tol=1e-9)
+
+
 def at_once(watched: Watched, table: pl.DataFrame, folder: Path) -> Run:
     """Return the run over all rows in one file, in a folder of its own."""
     file = folder / "stream.yaml"
@@ -86,8 +90,8 @@ def test_a_stream_in_pieces_is_the_stream_at_once(grows: Watched, tmp_path: Path
     assert run.manifest["ticks"] == len(pieces)
     assert run.manifest["windows"] == CURRENT_WEEKS
     whole = at_once(grows, table, tmp_path)
-    assert_frame_equal(findings(run), findings(whole), **BOUND)
-    assert_frame_equal(run.table("episodes"), whole.table("episodes"), **BOUND)
+    same(findings(run), findings(whole))
+    same(run.table("episodes"), whole.table("episodes"))
     assert run.table("summaries")["rows"].to_list() == [HOURS] * CURRENT_WEEKS * len(SENSORS)
 
 
@@ -98,7 +102,7 @@ def test_nothing_new_changes_nothing(grows: Watched) -> None:
     second = ran(grows)
     assert second.manifest["ticks"] == 2
     for name in ("rows", "windows", "files", "state", "watermark"):
-        assert second.manifest[name] == first.manifest[name]  # type: ignore[literal-required]
+        assert second.manifest[name] == first.manifest[name]
 
 
 def test_late_rows_revise_a_finding(grows: Watched, tmp_path: Path) -> None:
@@ -110,9 +114,7 @@ def test_late_rows_revise_a_finding(grows: Watched, tmp_path: Path) -> None:
     early = ran(grows)
     arrive(grows, weeks(table, 0, 1).filter(late), "2")
     run = ran(grows)
-    assert_frame_equal(
-        findings(run), findings(at_once(grows, weeks(table, 0, 2), tmp_path)), **BOUND
-    )
+    same(findings(run), findings(at_once(grows, weeks(table, 0, 2), tmp_path)))
     revised = run.table("findings").filter(pl.col("window_start") == FIRST)
     assert set(revised["revision"]) == {1}
     assert set(revised["id"]) <= set(early.table("findings")["id"])
@@ -136,7 +138,7 @@ def test_rows_that_come_too_late_are_rejected(grows: Watched) -> None:
     assert rejects.height == 68
     assert json.loads(rejects["raw"][0])["time"].startswith("2024-08-05")
     old = findings(first).filter(pl.col("window_start") == FIRST)
-    assert_frame_equal(findings(run).filter(pl.col("window_start") == FIRST), old)
+    same(findings(run).filter(pl.col("window_start") == FIRST), old)
 
 
 def test_a_changed_file_begins_the_run_anew(grows: Watched, tmp_path: Path) -> None:
@@ -159,9 +161,7 @@ def test_files_that_are_gone_do_not_matter(grows: Watched, tmp_path: Path) -> No
     (grows.folder / "rows" / "0.parquet").unlink()
     arrive(grows, weeks(table, 2, 4), "1")
     run = ran(grows)
-    assert_frame_equal(
-        findings(run), findings(at_once(grows, weeks(table, 0, 4), tmp_path)), **BOUND
-    )
+    assert_frame_equal(findings(run), findings(at_once(grows, weeks(table, 0, 4), tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_every_kind_of_stream_may_come_in_pieces(
     whole = at_once(grows, table, tmp_path)
     assert run.manifest["windows"] == whole.manifest["windows"]
     assert run.manifest["rows"] == whole.manifest["rows"]
-    assert_frame_equal(findings(run), findings(whole), **BOUND)
+    same(findings(run), findings(whole))
     assert MOVED in set(run.table("findings").filter("alarm")["subject"])
 
 
@@ -220,7 +220,7 @@ def test_late_rows_of_one_key_revise_the_test_of_all_keys(grows: Watched, tmp_pa
     ran(grows)
     arrive(grows, table.filter(late), "1")
     run = ran(grows)
-    assert_frame_equal(findings(run), findings(at_once(grows, table, tmp_path)), **BOUND)
+    same(findings(run), findings(at_once(grows, table, tmp_path)))
     again = run.table("findings").filter(revision=1, window_start=FIRST)
     assert set(again["key"]) == {'{"site": "north"}', "*"}
 
@@ -235,7 +235,7 @@ def test_small_parts_are_put_together(grows: Watched) -> None:
     assert max(len(files) for files in run.manifest["files"].values()) < 16
     assert len(run.manifest["state"]["spans"]) <= 16
     assert run.table("findings").height == CURRENT_WEEKS * len(SENSORS)
-    listed = {f for t in ("files", "state") for fs in run.manifest[t].values() for f in fs}  # type: ignore[literal-required]
+    listed = {f for t in ("files", "state") for fs in run.manifest[t].values() for f in fs}
     there = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*.parquet")}
     assert there == listed
 
@@ -276,10 +276,10 @@ def test_a_run_that_dies_anywhere_leaves_the_old_one(grows: Watched, tmp_path: P
             else:
                 break
         assert (grows.run / "run.json").read_bytes() == manifest
-        assert_frame_equal(findings(open_run(grows.run)), findings(old))
+        same(findings(open_run(grows.run)), findings(old))
     assert deaths > 8
-    assert_frame_equal(findings(open_run(grows.run)), findings(whole), **BOUND)
-    assert_frame_equal(findings(ran(grows)), findings(whole), **BOUND)
+    assert_frame_equal(findings(open_run(grows.run)), findings(whole))
+    same(findings(ran(grows)), findings(whole))
 
 
 def test_a_new_baseline_takes_over_at_its_time(grows: Watched) -> None:
@@ -322,7 +322,7 @@ def test_follow_judges_windows_when_the_watermark_has_passed_them(
     complete = findings(at_once(grows, table, tmp_path)).filter(
         pl.col("window_end") <= FIRST + timedelta(weeks=7)
     )
-    assert_frame_equal(findings(run), complete, **BOUND)
+    same(findings(run), complete)
 
 
 def test_killed_again_and_again_it_loses_nothing(grows: Watched, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_killed_again_and_again_it_loses_nothing(grows: Watched, tmp_path: Path)
     arrive(grows, table.slice(arrived), "rest")
     run = ran(grows)
     assert run.manifest["rows"] == {"in": 1344, "used": 1344, "rejected": 0, "late": 0}
-    assert_frame_equal(findings(run), findings(at_once(grows, table, tmp_path)), **BOUND)
+    same(findings(run), findings(at_once(grows, table, tmp_path)))
 
 
 def test_two_runs_at_once_are_refused(grows: Watched) -> None:

@@ -15,6 +15,10 @@ from tempfile import TemporaryDirectory
 
 from tests.servers import Process, answers, free_port, jars, listens, read
 
+ROOT = Path(__file__).parents[2]
+#: What the Python workers of our jobs need: our modules, and one thread for many small matrices.
+WORKERS = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+
 _PACKAGES = (
     "java.lang java.lang.reflect java.net java.io java.nio java.time java.text java.util "
     "java.util.concurrent java.util.concurrent.atomic java.util.concurrent.locks sun.net.util"
@@ -180,6 +184,7 @@ def _process(
         ready=ready,
         log=folder / f"{name}.log",
         environment={
+            **WORKERS,
             "FLINK_CONF_DIR": str(home),
             "FLINK_LIB_DIR": str(jars("flink") / "lib"),
             "FLINK_PLUGINS_DIR": str(jars("flink") / "plugins"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def create_topic(servers: str, topic: str, *, partitions: int = 1, **settings: str) -> None:
     """Make a topic."""
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     admin = AdminClient({"bootstrap.servers": servers})  # alive until its answer is there
     new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)

@@ -34,7 +34,8 @@ def test_draft_is_a_valid_stream_file() -> None:
     """A draft is read as it is, and holds what was inferred."""
     stream = draft(series(dt.timedelta(hours=1), 1000, ("a", "b")))
     assert stream.name == "my-table"
-    assert stream.source.path == stream.reference.path == "data/my table.csv"
+    assert stream.source == stream.reference
+    assert stream.reference.path == "data/my table.csv"
     assert stream.time is not None
     assert stream.time.column == "when"
     assert stream.key == ("site",)
@@ -115,7 +116,8 @@ def test_delimiter_of_the_file_is_written(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1;2\n")
     stream = draft(pa.table({"a": [1.0, 2.0, 1.0]}), str(path))
-    assert stream.source.delimiter == stream.reference.delimiter == ";"
+    assert stream.source == stream.reference
+    assert stream.reference.delimiter == ";"
 
 
 def test_table_without_columns_to_watch_is_an_error() -> None:
@@ -144,4 +146,5 @@ def test_any_name_survives(names: list[str], path: str, word: str) -> None:
     stream = parse_stream(source, "draft")
     assert stream.time is not None
     assert (stream.time.column, stream.key, [*stream.columns]) == (time, (key,), [number, text])
-    assert stream.source.path == path
+    assert stream.reference.path == path
+    assert stream.source == stream.reference

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import REJECT, Batch
-from transforms.lateness import Lateness, late_rows
+from transforms.lateness import MOST_AHEAD, Lateness, late_rows, without_future
 from transforms.rejects import ROW
 
 HOURLY = Lateness(length=10, every=10, behind=0, allowed=5)
@@ -18,7 +18,8 @@ SLIDING = Lateness(length=10, every=5, behind=0, allowed=0)
 
 def late(times: list[int], watermark: int | None, *, lateness: Lateness = HOURLY) -> list[bool]:
     """Mark late rows that have no order."""
-    return lateness.late(np.array(times), watermark, None, ordered=False).tolist()
+    marked = lateness.late(np.array(times), watermark, None, ordered=False)
+    return [bool(mark) for mark in marked]
 
 
 def test_a_row_is_late_when_its_window_is_final() -> None:
@@ -72,3 +73,17 @@ def test_few_rows_are_no_trouble(times: list[int]) -> None:
     """An empty batch has no late rows."""
     mark = HOURLY.late(np.array(times, np.int64), 0, 0, ordered=True)
     assert mark.tolist() == [False] * len(times)
+
+
+def test_rows_of_the_future_are_rejected() -> None:
+    """A clock that jumped ahead may not make all other rows late."""
+    now = 1_800_000_000
+    times = pa.array([now, now + MOST_AHEAD, now + MOST_AHEAD + 1], pa.int64())
+    table = pa.table({"t": pa.array([int(t) * 10**6 for t in times.to_pylist()]), ROW: [4, 5, 6]})
+    table = table.set_column(0, "t", table["t"].cast(pa.timestamp("us", "UTC")))
+    batch, rejects = without_future(Batch(table, "f/0", 4), "t", "s", now)
+    assert batch.table[ROW].to_pylist() == [4, 5]
+    assert rejects.select(["row", "reason"]).to_pylist() == [{"row": 6, "reason": "future"}]
+    same, none = without_future(batch, "t", "s", now)
+    assert same is batch
+    assert none.num_rows == 0

@@ -166,6 +166,7 @@ def law(rows: float, mean: float, shape: float) -> Null:
         rows,
         np.array([[shape, np.nan]]),
         np.array([[mean / shape, 1.0]]),
+        np.ones((1, 2)),
         np.ones(1),
         np.arange(9.0),
         (0.0, 1.0),

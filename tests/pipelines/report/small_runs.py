@@ -116,8 +116,8 @@ def write_small_run(
     for name, rows in (tables or {}).items():
         path = folder / name / "part.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"revision": 0, **row} for row in rows]
-        pq.write_table(pa.Table.from_pylist(rows, schema=RECORDS[name]), path)
+        revised = [{"revision": 0, **row} for row in rows]
+        pq.write_table(pa.Table.from_pylist(revised, schema=RECORDS[name]), path)
         files[name] = [f"{name}/part.parquet"]
     rejected = len((tables or {}).get("rejects", []))
     used = windows * ROWS
