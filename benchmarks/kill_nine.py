@@ -87,7 +87,7 @@ def _run(
     messages: list[bytes],
     case: str,
 ) -> tuple[Told, float]:
-    name = case.split(",")[0].replace(" ", "-").lower()
+    name = case.split(",", maxsplit=1)[0].replace(" ", "-").lower()
     source, sink = f"rows-{name}", f"findings-{name}"
     create_topic(broker.address, source, partitions=PARTITIONS)
     create_topic(broker.address, sink)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from ruamel.yaml import YAML
@@ -147,7 +148,8 @@ def _rhythm(table: pa.Table, inferred: Inferred) -> _Rhythm | None:
     moments = np.unique(times.cast(pa.int64()).to_numpy()) / 1e6
     if len(moments) < 2:
         return None
-    count = table.group_by(list(inferred.keys)).aggregate([]).num_rows if inferred.keys else 1
+    keys = pl.DataFrame(table.select(list(inferred.keys)))
+    count = keys.n_unique() if inferred.keys else 1
     span = float(moments[-1] - moments[0])
     step = float(np.median(np.diff(moments)))
     return _Rhythm(step, span, len(times) / count / span * DAY, count)

@@ -12,6 +12,7 @@ from monitors.null import Null
 #: −log₁₀ of the levels at which thresholds are computed; thresholds between them are interpolated.
 _NEAR = np.linspace(0.004, 2.0, 40)
 _FAR = 16
+_FURTHEST = 300.0  # a level of 10⁻³²⁴ is no float
 
 
 def adjusted_p_values(found: Sequence[Evidence], null: Null, counted: int) -> list[float]:
@@ -24,7 +25,8 @@ def adjusted_p_values(found: Sequence[Evidence], null: Null, counted: int) -> li
     counted : features whose missing and unseen values are tested, too.
     """
     strongest = max((item.evidence for item in found), default=0.0)
-    beyond = np.geomspace(2.0, max(strongest, 3.0), _FAR)[1:]
+    furthest = min(max(strongest, 3.0), _FURTHEST)
+    beyond = np.geomspace(2.0, furthest, _FAR)[1:]
     orders = np.concatenate([_NEAR, beyond])
     thresholds = np.maximum.accumulate([null.threshold(10.0**-order) for order in orders])
     share = 1.0 - COUNTED if counted else 1.0

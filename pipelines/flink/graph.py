@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.flink.lanes import GROUPS, lanes, most_workers
-from pipelines.flink.tables import batches, sink_table, source_table, topics
+from pipelines.flink.tables import batches, sink_table, source_table, tell, topics
 from schemas.duration import parse_duration
 from schemas.kafka import Topic
 from schemas.stream import Stream
@@ -65,8 +65,7 @@ def build(
         settings.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(settings)
     tables = StreamTableEnvironment.create(env)
-    told_topics = topics(stream.sinks.kafka)
-    job = Job(stream, baseline, tuple(partitions), tuple(told_topics))
+    job = Job(stream, baseline, tuple(partitions), tuple(topics(stream.sinks.kafka)))
 
     java = get_gateway().jvm
     key_group = java.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
@@ -120,12 +119,8 @@ def build(
     )
     tables.create_temporary_view("records", told, schema)
     tables.execute_sql(sink_table(stream, stream.sinks.kafka))
-    topic = " ".join(f"WHEN '{name}' THEN '{own}'" for name, own in told_topics.items())
     statements = tables.create_statement_set()
-    statements.add_insert_sql(
-        f"INSERT INTO told SELECT CASE f0 {topic} END, k, v FROM records "  # noqa: S608 (names of topics)
-        "CROSS JOIN UNNEST(f1) AS own (k, v)"
-    )
+    statements.add_insert_sql(tell(stream.sinks.kafka))
     statements.attach_as_datastream()
     return env
 

@@ -138,11 +138,11 @@ def _home() -> Path:
 
 
 def _reason(said: str) -> str:
-    """Return the innermost cause that the `flink` command gives."""
+    """Return the line that says most among those that the `flink` command prints."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith("Caused by: ")]
-    faults = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
-    return [*faults, *causes, *lines[-1:], "it says nothing"][0] if not causes else causes[-1]
+    of_python = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    of_java = [line for line in lines if line.startswith("Caused by: ")]
+    return [*lines[-1:], *of_java[-1:], *of_python[-1:]][-1] if lines else "it says nothing"
 
 
 if __name__ == "__main__":

@@ -79,10 +79,13 @@ def header_names(topic: Topic) -> list[str]:
 
 def sink_table(stream: Stream, records: RecordTopics) -> str:
     """Return the SQL of the table `told`, which writes all records, in transactions."""
-    columns = ["`topic` STRING METADATA", "`key` BYTES", "`value` BYTES"]
+    told = sorted(set(topics(records).values()))
+    columns = ["`key` BYTES", "`value` BYTES"]
+    if len(told) > 1:  # else the connector does not know the column
+        columns.append("`topic` STRING METADATA")
     options = {
         "connector": "kafka",
-        "topic": ";".join(dict.fromkeys(topics(records).values())),
+        "topic": ";".join(told),
         "key.format": "raw",
         "key.fields": "key",
         "value.format": "raw",
@@ -94,6 +97,17 @@ def sink_table(stream: Stream, records: RecordTopics) -> str:
         **connection(records),
     }
     return _create("told", columns, options)
+
+
+def tell(records: RecordTopics) -> str:
+    """Return the SQL that writes the table `records`: name, and an array of key and value."""
+    told = topics(records)
+    of_name = " ".join(f"WHEN {_text(name)} THEN {_text(topic)}" for name, topic in told.items())
+    topic = f", CASE f0 {of_name} END" if len(set(told.values())) > 1 else ""
+    return (
+        f"INSERT INTO told SELECT k, v{topic} FROM records "  # noqa: S608 (quoted)
+        "CROSS JOIN UNNEST(f1) AS own (k, v)"
+    )
 
 
 def topics(records: RecordTopics) -> dict[str, str]:

@@ -214,7 +214,7 @@ MISTAKES = {
         ("run",),
     ),
     "newer baseline": Mistake(
-        edit_baseline("manifest.json", lambda text: text.replace('"version": 2', '"version": 99')),
+        edit_baseline("manifest.json", lambda text: text.replace('"version": 3', '"version": 99')),
         ("format version 99", "upgrade tidegauge"),
         ("run",),
     ),
@@ -331,7 +331,7 @@ def test_folder_that_is_no_run_is_refused(argv: tuple[str, ...], small: Watched)
     """A folder without a manifest, a file, and nothing at all are each named for what they are."""
     for folder, words in (
         (small.folder, "it has no run.json"),
-        (small.file, "a file"),
+        (small.current, "a file"),
         (small.folder / "none", "there is no such folder"),
     ):
         assert_refused(tidegauge(*argv, folder), str(folder), words, "tidegauge run")
