@@ -1,4 +1,4 @@
-"""Rows of twenty columns for a topic, and what the jobs told of them: for the streaming benchmarks."""
+"""Rows of twenty columns for a topic, and what was told of them: for the streaming benchmarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ _MOVED = "x07"
 
 
 def rows_of(windows: int, *, seed: int, moved: Iterable[int] = ()) -> pl.DataFrame:
-    """Return rows of all sites in order of time; in the windows moved, site b repeats old values."""
+    """Return rows of all sites in order of time; in some windows, one column of site b is mixed."""
     rng = np.random.default_rng(seed)
     seconds = windows * WINDOW
     loadings = np.random.default_rng(0).normal(size=(4, len(COLUMNS)))
@@ -47,7 +46,7 @@ def rows_of(windows: int, *, seed: int, moved: Iterable[int] = ()) -> pl.DataFra
     return pl.concat(tables).sort("time", maintain_order=True)
 
 
-def stream_file(folder: Path, **changes: Any) -> Path:
+def stream_file(folder: Path, **changes: object) -> Path:
     """Write the stream file (JSON is YAML) for `reference.parquet` there."""
     stream: dict[str, Any] = {
         "tidegauge": 1,
@@ -119,6 +118,7 @@ class Told:
     """What a reader of committed records has seen of a topic."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
+    at: float = 0.0  #: when the last one came, on the monotonic clock
 
     @property
     def last(self) -> dict[str, dict[str, Any]]:
@@ -143,6 +143,7 @@ def read_told(servers: str, topic: str, *, windows: int, patience: float) -> Tol
     for record in _records(servers, topic):
         if record is not None:
             told.records.append(record)
+            told.at = time.monotonic()
             if record["key"] != "*":
                 seen.add((record["key"], record["window_start"]))
         elif len(seen) >= wanted or time.monotonic() > give_up:
@@ -166,8 +167,3 @@ def _records(servers: str, topic: str) -> Iterator[dict[str, Any] | None]:
                 yield json.loads(message.value() or b"{}")
     finally:
         reader.close()
-
-
-def utc(seconds: float) -> str:
-    """Return a time as text."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

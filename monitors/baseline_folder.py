@@ -110,15 +110,19 @@ def load_baseline(folder: Path) -> Baseline:
 class Baselines:
     """The baselines of a folder, by the start of a window; each is read when it is first needed."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read which versions there are."""
-        self.folder = folder
+    def __init__(self, folder: Path, versions: Sequence[Version] | None = None) -> None:
+        """Read which versions there are, or take them as given, for good."""
+        self.folder, self._pinned = folder, versions is not None
         self._loaded: dict[str, Baseline] = {}
         self._stamp: tuple[int, int] | None = None
+        if versions is not None:
+            self._take(versions)
         self.refresh()
 
     def refresh(self) -> None:
-        """Look whether there are other versions by now."""
+        """Look whether there are other versions by now, unless they were given."""
+        if self._pinned:
+            return
         try:
             status = (self.folder / CURRENT).stat()
             stamp = (status.st_ino, status.st_mtime_ns)
@@ -126,10 +130,13 @@ class Baselines:
             stamp = None
         if stamp is not None and stamp == self._stamp:
             return
-        self.versions = read_versions(self.folder)
+        self._take(read_versions(self.folder))
+        self._stamp = stamp
+
+    def _take(self, versions: Sequence[Version]) -> None:
+        self.versions = list(versions)
         self._since = [v.since.timestamp() * 1e6 for v in self.versions[1:] if v.since]
         self._loaded = {v.id: self._loaded[v.id] for v in self.versions if v.id in self._loaded}
-        self._stamp = stamp
 
     def at(self, start: int | None) -> Baseline:
         """Return the baseline of the windows that begin then (µs since 1970; None: the last)."""

@@ -30,7 +30,7 @@ class Due:
 
     judge: bool  #: or only take it into the test of all keys together
     revision: int  #: of the findings that are made now
-    named: tuple[str, ...] | None  #: features named when it was last judged; None: not tested
+    named: tuple[str, ...] | None  #: features named when it was last tested; None: it never was
 
 
 def read_plan(path: Path) -> Mapping[Window, Due]:

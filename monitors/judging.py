@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from monitors.alarms import sentinel
 from monitors.baseline import Baseline
-from monitors.baseline_folder import Baselines
+from monitors.baseline_folder import Baselines, Version
 from monitors.budget import is_rolled_up
 from monitors.due import Due
 from monitors.expectations import Validator, suite
@@ -44,9 +44,11 @@ class Judged:
 class WindowJudge:
     """Judges windows against the baselines of a folder."""
 
-    def __init__(self, stream: Stream, baselines: Path) -> None:
-        """Read which baselines there are."""
-        self.stream, self.baselines = stream, Baselines(baselines)
+    def __init__(
+        self, stream: Stream, baselines: Path, versions: Sequence[Version] | None = None
+    ) -> None:
+        """Read which baselines there are, unless that is given."""
+        self.stream, self.baselines = stream, Baselines(baselines, versions)
         self._validators: dict[str, Validator] = {}
 
     def is_of(self, window: WindowKey, baseline_id: str) -> bool:
@@ -65,7 +67,7 @@ class WindowJudge:
         findings = list(judge(baseline, self.stream, window, part, due.revision))
         tested = any(f.status == "tested" and f.monitor == sentinel.MONITOR for f in findings)
         row = None
-        if tested and due.revision == 0:
+        if tested and due.named is None:
             row = sentinel.stand_in(baseline, self.stream, window, part.profile.rows, seed=SEED)
         rolled = self._roll_up(window, part, baseline, named_features(findings), fresh=True)
         summaries = part.summary.rows(self.stream.name, window, due.revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitors.baseline import Baseline
-from monitors.baseline_folder import Baselines
+from monitors.baseline_folder import Baselines, Version
 from monitors.distinct import NO_TIMES, distinct_times
 from monitors.forecasting import forecast_rows
 from monitors.gram import profile_blocks
@@ -51,8 +51,9 @@ class RowProfiler:
         baselines: Path,
         first_rows: Mapping[str, int],
         watermark: int | None = None,
+        versions: Sequence[Version] | None = None,
     ) -> None:
-        """Read which baselines there are.
+        """Read which baselines there are, unless that is given.
 
         Parameters
         ----------
@@ -61,7 +62,7 @@ class RowProfiler:
         """
         self.stream, self.first_rows = stream, first_rows
         self.watermark, self.lateness = watermark, lateness(stream)
-        self.baselines = Baselines(baselines)
+        self.baselines = Baselines(baselines, versions)
         self._bins: dict[str, Bins | None] = {}
 
     def profile(self, batch: Batch) -> Profiled:
@@ -95,7 +96,8 @@ class RowProfiler:
         # windows that begin up to a length before a span hold it, perhaps under another baseline
         starts = np.unique(spans) * self.lateness.every
         back = self.lateness.length - self.lateness.every
-        ids = {self.baselines.id_at(int(at)) for start in starts for at in (start - back, start)}
+        within = range(-back, 1, self.lateness.every)
+        ids = {self.baselines.id_at(int(start) + at) for start in starts for at in within}
         return (self.baselines.load(identity) for identity in sorted(ids))
 
     def _profile(

@@ -85,6 +85,10 @@ class _WithoutPandas(MetaPathFinder):
             raise ModuleNotFoundError(fullname)
 
 
+def _note(text: str) -> None:
+    _err.print(Text(f"note: {text}"))
+
+
 def default_folder(stream_file: Path, kind: str) -> Path:
     """Return the folder of a stream file: weather.yaml has weather.baseline and weather.run."""
     return stream_file.with_suffix(f".{kind}")
@@ -176,7 +180,7 @@ def fit(
             say=say,
         )
     for note in report.notes:
-        _err.print(Text(f"note: {note}"))
+        _note(note)
     _out.print(Text(row_sentence(report.rows)))
     _out.print(Text(f"baseline {report.baseline.id} in {folder}: {report.windows:.0f} windows"))
 
@@ -209,30 +213,30 @@ def run(  # noqa: PLR0913, PLR0917 (an option each)
     from pipelines.tick import Job
     from schemas.stream_file import load_stream
 
+    if follow and fail_on_alarm:
+        message = "--fail-on-alarm: a run that is followed has no end; leave one of them out"
+        raise StreamFileError(message)
     stream = load_stream(stream_file)
     check_runner(runner, options or [])
     folder = out or default_folder(stream_file, "run")
     folders = baseline or default_folder(stream_file, "baseline"), folder
-    alarmed = False
 
-    def tell(done: Run) -> None:
-        nonlocal alarmed
+    def tell(done: Run) -> bool:
         publish(done)
-        alarmed = print_run(done, _out, _err, briefly=follow)
+        return print_run(done, _out, _err, briefly=follow)
 
     try:
         with _progress() as say:
-            job = Job(stream, *folders, runner, options or [], say)
+            job = Job(stream, *folders, runner, options or [], say, _note)
             if follow:
                 with until_stopped() as stop:
-                    follow_stream(job, every, stop, tell)
+                    follow_stream(job, every, stop, tell, anew=anew)
                 return
             done = run_stream(job, anew=anew)
     except BaseException:
         publish_failure(stream)
         raise
-    tell(done)
-    if fail_on_alarm and alarmed:
+    if tell(done) and fail_on_alarm:
         sys.exit(ALARMED)
 
 
@@ -277,7 +281,7 @@ def check(  # noqa: PLR0913, PLR0917 (an option each)
         lags=lag or [],
     )
     for note in result.notes:
-        _err.print(Text(f"note: {note}"))
+        _note(note)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json(), allow_nan=False) + "\n")
     else:

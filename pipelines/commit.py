@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from pipelines.files import write_text
-from pipelines.run_folder import MANIFEST, Manifest
+from pipelines.run_folder import MANIFEST, Manifest, Run
 from pipelines.sinks import write_part
 from schemas.errors import OutputError
 from schemas.records import RECORDS
@@ -41,7 +40,7 @@ def adopt(folder: Path, out: Path, name: str) -> list[str]:
     return [f"{name}/{part.name}" for part in parts]
 
 
-def compact(out: Path, name: str, files: Sequence[str]) -> list[str]:
+def compact(out: Path, staging: Path, name: str, files: Sequence[str]) -> list[str]:
     """Put small parts together, so that a table of many runs has few: each row moves log n times.
 
     Returns
@@ -55,22 +54,26 @@ def compact(out: Path, name: str, files: Sequence[str]) -> list[str]:
     alike = next((group for group in classes.values() if len(group) >= SIMILAR), None)
     if alike is None:
         return list(files)
-    table = pl.scan_parquet([out / file for file in alike], hive_partitioning=False).collect()
-    whole = write_part(table.to_arrow().cast(RECORDS[name]), out / name)
+    table = pl.scan_parquet(
+        [out / file for file in alike], hive_partitioning=False, glob=False
+    ).collect()
+    write_part(table.to_arrow().cast(RECORDS[name]), staging / "whole" / name)
+    (whole,) = adopt(staging / "whole" / name, out, name)
     kept = [file for file in files if file not in alike[1:]]
-    kept[kept.index(alike[0])] = f"{name}/{whole.name}"
+    kept[kept.index(alike[0])] = whole
     return list(dict.fromkeys(kept))
 
 
-def commit(out: Path, manifest: Manifest) -> None:
-    """Make a manifest the run folder's, and remove what it does not list."""
+def commit(out: Path, manifest: Manifest, before: Run | None) -> None:
+    """Make a manifest the run folder's, and remove what neither it nor the last one lists.
+
+    Whoever reads by the last manifest finds its parts for one more commit.
+    """
     write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    _forget(out, manifest["files"], manifest["state"])
-
-
-def _forget(out: Path, files: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    listed = {path for paths in (*files.values(), *state.values()) for path in paths}
-    for folder in (*files, *(f"{STATE}/{name}" for name in state)):
+    tables = (*manifest["files"].values(), *manifest["state"].values())
+    listed = {path for paths in tables for path in paths}
+    listed |= set() if before is None else before.listed
+    for folder in (*manifest["files"], *(f"{STATE}/{name}" for name in manifest["state"])):
         for part in (out / folder).glob("*.parquet"):
             if f"{folder}/{part.name}" not in listed:
                 part.unlink()

@@ -37,7 +37,7 @@ from pipelines.sources import (
     source_files,
     tally_table,
 )
-from schemas.errors import ReferenceDataError
+from schemas.errors import ReferenceDataError, StreamFileError
 from schemas.stream import ForecastSpec, Stream
 from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
 from transforms.calibrate.cqr import calibrate
@@ -85,6 +85,9 @@ def fit(
     SourceError, ReferenceDataError, OutputError
         Before anything is written.
     """
+    if since is not None and stream.window.rows is not None:
+        message = "--since: windows counted in rows have no time from which a baseline could count"
+        raise StreamFileError(message)
     paths = source_files(stream.reference)
     check_files(paths, stream.reference, stream)
     with staging_folder(folder) as staging:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines.sources import check_files, first_rows, list_files
 from schemas.duration import parse_duration
@@ -16,7 +17,7 @@ from schemas.records import Tally
 from schemas.source import Source
 from schemas.stream import Stream
 from transforms.beam import ReadBatches
-from transforms.lateness import lateness
+from transforms.lateness import MOST_AHEAD, lateness
 
 if TYPE_CHECKING:
     from pipelines.kafka.ranges import Plan
@@ -36,6 +37,11 @@ class Progress:
     watermark: int | None = None  #: µs since 1970
     rows: int = 0  #: read, those that could not be used included
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Progress:
+        """Return what `to_json` gave; what a later version added is left out."""
+        return cls(**{item.name: data[item.name] for item in fields(cls) if item.name in data})
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
@@ -43,6 +49,10 @@ class Progress:
 
 class Intake(Protocol):
     """Rows that have not been taken in yet, and an end of them."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to read: only the clock has gone on."""
 
     @property
     def first_rows(self) -> Mapping[str, int]:
@@ -59,21 +69,25 @@ class Intake(Protocol):
 class NewFiles:
     """Files that have not been read yet."""
 
-    paths: Sequence[str]
+    files: Mapping[str, list[float]]  #: size and time of change as they were before reading
     source: Source
     stream: Stream
     progress: Progress
     first_rows: Mapping[str, int]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self.files
+
     def read(self) -> beam.PTransform:
         """Return the transform that reads them."""
-        return ReadBatches(self.paths, self.source, self.stream)
+        return ReadBatches(list(self.files), self.source, self.stream)
 
     def after(self, tallies: Iterable[Tally]) -> Progress:
         """Return the progress when they have been read."""
         tallies = list(tallies)
-        seen = list_files(self.source)
-        files = {**self.progress.files, **{path: seen[path] for path in self.paths if path in seen}}
+        files = {**self.progress.files, **self.files}
         newest = _newest([replace(tally, path=FILES) for tally in tallies], self.progress)
         rows = self.progress.rows + sum(tally.rows for tally in tallies)
         watermark = _watermark(self.stream, newest, self.progress)
@@ -88,6 +102,11 @@ class NewMessages:
     topic: Topic
     stream: Stream
     progress: Progress
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self.plan.ranges
 
     @property
     def first_rows(self) -> Mapping[str, int]:
@@ -124,17 +143,24 @@ def new_files(stream: Stream, progress: Progress) -> NewFiles:
         When there is no file at all, or a new one lacks a column.
     """
     assert isinstance(stream.source, Source)  # noqa: S101 (the caller looked)
-    paths = [path for path in list_files(stream.source) if path not in progress.files]
-    check_files(paths, stream.source, stream)
+    there = list_files(stream.source, none_yet=bool(progress.files))
+    new = {path: about for path, about in there.items() if path not in progress.files}
+    check_files(list(new), stream.source, stream)
     first: dict[str, int] = {}
     if stream.window.rows is not None:
-        own = first_rows(paths, stream.source)
+        own = first_rows(list(new), stream.source)
         first = {path: progress.rows + row for path, row in own.items()}
-    return NewFiles(paths, stream.source, stream, progress, first)
+    return NewFiles(new, stream.source, stream, progress, first)
 
 
-def intake(stream: Stream, progress: Progress) -> Intake | None:
+def intake(
+    stream: Stream, progress: Progress, until: Mapping[int, int] | None = None
+) -> Intake | None:
     """Return what is new of a stream's source; None where nothing is.
+
+    Parameters
+    ----------
+    until : of a topic, the offsets behind which nothing is read; None: whatever there is.
 
     Raises
     ------
@@ -145,17 +171,26 @@ def intake(stream: Stream, progress: Progress) -> Intake | None:
         from pipelines.kafka.ranges import next_ranges
 
         offsets = {int(partition): offset for partition, offset in progress.offsets.items()}
-        plan = next_ranges(stream.source, offsets, MOST_MESSAGES)
+        plan = next_ranges(stream.source, offsets, MOST_MESSAGES, until)
         messages = NewMessages(plan, stream.source, stream, progress)
-        return messages if plan.ranges or plan.positions != offsets else None
+        # a partition that has become idle lets the watermark go on
+        moved = messages.after([]).watermark != progress.watermark
+        return messages if plan.ranges or plan.positions != offsets or moved else None
     files = new_files(stream, progress)
-    return files if files.paths else None
+    return None if files.empty else files
+
+
+def files_gone(stream: Stream, progress: Progress) -> list[str]:
+    """Return the files that were read and are no longer there, whatever the source is by now."""
+    assert isinstance(stream.source, Source)  # noqa: S101 (the caller looked)
+    elsewhere = progress.files.keys() - list_files(stream.source, none_yet=True).keys()
+    return sorted(path for path in elsewhere if not FileSystems.exists(path))
 
 
 def changed_files(stream: Stream, progress: Progress) -> list[str]:
     """Return the files that were read and have changed since; those that are gone do not count."""
     assert isinstance(stream.source, Source)  # noqa: S101 (the caller looked)
-    seen = list_files(stream.source)
+    seen = list_files(stream.source, none_yet=True)
     return [p for p, about in progress.files.items() if p in seen and list(about) != seen[p]]
 
 
@@ -178,7 +213,9 @@ def _watermark(
     awake = [
         at
         for partition, at in newest.items()
-        if now is None or now - progress.heard.get(partition, now) < idle_after
+        if now is None or abs(now - progress.heard.get(partition, now)) < idle_after
     ]
     mark = (min(awake) if awake else max(newest.values())) - times.behind
+    # a file with a row of the future must not make all others late
+    mark = min(mark, round((time.time() + MOST_AHEAD) * 1e6))
     return mark if progress.watermark is None else max(mark, progress.watermark)

@@ -77,11 +77,16 @@ _SAME = {
 }
 
 
-def read_tables(name: str, parts: Sequence[Path]) -> pl.LazyFrame:
-    """Return the rows of some parts of a table of `RECORDS`, unread; revised ones once."""
+def scan_parts(name: str, parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return the rows of some parts of a table of `RECORDS`, unread, in all their revisions."""
     if not parts:
         return pl.DataFrame(RECORDS[name].empty_table()).lazy()
-    rows = pl.scan_parquet(list(parts), hive_partitioning=False)
+    return pl.scan_parquet(list(parts), hive_partitioning=False, glob=False)
+
+
+def read_tables(name: str, parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return the rows of some parts of a table of `RECORDS`, unread; revised ones once."""
+    rows = scan_parts(name, parts)
     if name not in _SAME:
         return rows
     return rows.sort("revision", maintain_order=True).unique(

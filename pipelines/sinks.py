@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
@@ -84,11 +85,27 @@ def staging_folder(folder: Path) -> Iterator[Path]:
             staging.mkdir()
             yield staging
         except BaseException:
-            if new:
+            if new and all(part.name.startswith(".") for part in folder.iterdir()):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def readable_errors(folder: Path) -> Iterator[None]:
+    """Say in one sentence what keeps a folder from being written, such as a full disk.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        message = f"{folder}: cannot be written: {reason}; what was committed there is whole"
+        raise OutputError(message) from error
 
 
 class WriteParts(beam.PTransform):

@@ -31,8 +31,12 @@ def source_files(source: Source) -> list[str]:
     return list(list_files(source))
 
 
-def list_files(source: Source) -> dict[str, list[float]]:
+def list_files(source: Source, *, none_yet: bool = False) -> dict[str, list[float]]:
     """Return the files of a source, sorted by name, with size in bytes and time of last change.
+
+    Parameters
+    ----------
+    none_yet : that there is none, or none any more, is no error.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def list_files(source: Source) -> dict[str, list[float]]:
         item.path: [float(item.size_in_bytes), float(item.last_updated_in_seconds)]
         for item in sorted(match.metadata_list, key=lambda item: item.path)
     }
-    if not found:
+    if not found and not none_yet:
         message = (
             f"{source.path}: there is no such file; give a file, or a glob such as data/*.parquet"
         )

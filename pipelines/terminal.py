@@ -83,7 +83,7 @@ def print_comparison(result: Comparison, out: Console) -> None:
 
 
 def print_run(run: Run, out: Console, err: Console, *, briefly: bool) -> bool:
-    """Print what a run found, and return whether anything alarmed.
+    """Print what a run found, and return whether there was an alarm.
 
     Parameters
     ----------
@@ -91,21 +91,22 @@ def print_run(run: Run, out: Console, err: Console, *, briefly: bool) -> bool:
     """
     from pipelines.run_folder import row_sentence
 
-    findings, shifts = run.table("findings"), run.table("episodes")
-    alarms = findings.filter(alarm=True).height
-    windows = f"windows: {run.manifest['windows']}; alarms: {alarms}"
-    if briefly:
-        out.print(Text(f"{row_sentence(run.manifest['rows'])}; {windows}"))
+    rows, windows = row_sentence(run.manifest["rows"]), f"windows: {run.manifest['windows']}"
+    shifts = run.table("episodes")
+    if briefly:  # and without a look at all findings
         shifts = shifts.filter("open")
+        out.print(Text(f"{rows}; {windows}; open alarms: {shifts.height}"))
     else:
-        out.print(Text(row_sentence(run.manifest["rows"])))
+        findings = run.table("findings")
+        out.print(Text(rows))
         for line in not_tested(findings):
             err.print(Text(f"note: {line}"))
-        out.print(Text(f"{windows}; in {run.folder}"))
+        alarms = findings.filter(alarm=True).height
+        out.print(Text(f"{windows}; alarms: {alarms}; in {run.folder}"))
         if run.stream.key:
             out.print(Text(keys_line(findings)))
     for episode in shifts.head(MOST_EPISODES).iter_rows(named=True):
         out.print(Text(episode_line(episode)))
     if shifts.height > MOST_EPISODES:
         out.print(f"  and {shifts.height - MOST_EPISODES:,} more; `tidegauge report` sums them up")
-    return alarms > 0
+    return shifts.height > 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import apache_beam as beam
 import polars as pl
@@ -22,16 +23,17 @@ import pyarrow.parquet as pq
 from monitors.alarms.control import control
 from monitors.alarms.episodes import episodes
 from monitors.baseline import Baseline, check_fits
-from monitors.baseline_folder import Baselines, Version
+from monitors.baseline_folder import Baselines, Version, read_versions
 from monitors.beam.judge import FINDINGS, JudgeParts
+from monitors.beam.merge import MergeParts
 from monitors.beam.profile import FORECASTS, LATE, ProfileRows
 from monitors.beam.profile import TALLIES as LATE_TALLIES
 from monitors.budget import is_rolled_up
 from monitors.profiling import SpanKey, SpanPart
 from monitors.rollup import ALL_KEYS
 from pipelines.commit import STATE, adopt, commit, compact
-from pipelines.progress import Intake, Progress, intake
-from pipelines.run_folder import RUN_VERSION, Manifest, RowCounts, Run, read_tables
+from pipelines.progress import Intake, NewMessages, Progress, intake
+from pipelines.run_folder import RUN_VERSION, Manifest, RowCounts, Run, scan_parts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, write_part
 from pipelines.sources import read_tallies, row_counts, tally_table
@@ -49,11 +51,14 @@ from pipelines.window_state import (
     read_spans,
     span_table,
 )
+from schemas.errors import BaselineError
 from schemas.records import RECORDS, Tally
 from schemas.stream import Stream
 from transforms.beam import REJECTS, TALLIES
+from transforms.lateness import lateness
 
 _EPISODES, _KEPT = "episodes", "kept"
+_EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,13 @@ class Job:
     out: Path  #: run folder
     runner: str = "local"
     options: Sequence[str] = ()
-    say: Callable[[str], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None  #: what is going on
+    note: Callable[[str], None] = lambda _: None  #: what the user should know
 
 
 def progress_of(run: Run | None) -> Progress:
     """Return what a run has taken in."""
-    return Progress() if run is None else Progress(**run.manifest["progress"])
+    return Progress() if run is None else Progress.from_json(run.manifest["progress"])
 
 
 def version_rows(versions: Iterable[Version]) -> list[list[str | None]]:
@@ -78,7 +84,15 @@ def version_rows(versions: Iterable[Version]) -> list[list[str | None]]:
     return [[v.id, None if v.since is None else v.since.isoformat()] for v in versions]
 
 
-def tick(job: Job, staging: Path, before: Run | None, *, everything: bool, always: bool) -> bool:
+def tick(
+    job: Job,
+    staging: Path,
+    before: Run | None,
+    *,
+    everything: bool,
+    always: bool,
+    until: Mapping[int, int] | None = None,
+) -> bool:
     """Take in what is new, judge what is due, and commit.
 
     Parameters
@@ -87,20 +101,24 @@ def tick(job: Job, staging: Path, before: Run | None, *, everything: bool, alway
     before : the run so far.
     everything : the source has an end, and every window is complete with it.
     always : commit even if there was nothing to do.
+    until : of a topic, the offsets behind which nothing is read; None: whatever there is.
 
     Returns
     -------
     Whether anything was committed.
     """
     started, clock = datetime.now(tz=UTC), time.monotonic()
-    baselines = Baselines(job.baselines)
+    baselines = Baselines(job.baselines, _versions(job, before))
     check_fits(baselines.at(None), job.stream, job.baselines)
     progress = progress_of(before)
-    source = intake(job.stream, progress)
+    source = intake(job.stream, progress, until)
     _empty(staging)
-    if source is not None:
+    if isinstance(source, NewMessages):
+        for lost in source.plan.notes:
+            job.note(lost)
+    if source is not None and not source.empty:
         job.say("reading and profiling the rows")
-        _profile(job, source, progress, staging)
+        _profile(job, source, baselines, progress, staging)
     tallies = read_tallies(staging / TALLIES)
     after = progress if source is None else source.after(tallies)
     then = Clock(job.stream, progress.watermark, progress.rows)
@@ -114,7 +132,7 @@ def tick(job: Job, staging: Path, before: Run | None, *, everything: bool, alway
         return False
     if not plan.due.is_empty():
         job.say("judging the windows")
-        _judge(job, plan, now, staging)
+        _judge(job, plan, baselines, now, staging)
     manifest = _manifest(job, before, baselines, after, tallies)
     told_anew = _decide(job.stream, baselines.at(None), staging, before, manifest)
     stays = keep_spans(fresh, kept, now, staging / _KEPT)
@@ -128,7 +146,7 @@ def tick(job: Job, staging: Path, before: Run | None, *, everything: bool, alway
     manifest["started"] = started.isoformat()
     manifest["finished"] = datetime.now(tz=UTC).isoformat()
     manifest["duration_seconds"] = time.monotonic() - clock
-    commit(job.out, manifest)
+    commit(job.out, manifest, before)
     return True
 
 
@@ -137,12 +155,53 @@ def _empty(staging: Path) -> None:
     staging.mkdir()
 
 
-def _profile(job: Job, source: Intake, progress: Progress, staging: Path) -> None:
+def _versions(job: Job, before: Run | None) -> list[Version]:
+    """Return the baselines, each with the time from which it counts here.
+
+    Windows that hold rows go on with the baseline that these are profiled for.
+    """
+    there = read_versions(job.baselines)
+    if before is None:
+        return there
+    known = [
+        Version(str(name), None if since is None else datetime.fromisoformat(since))
+        for name, since in before.manifest["baselines"]
+    ]
+    if there[0].id != known[0].id:
+        message = (
+            f"{job.baselines}: the baseline was replaced, and open windows hold rows profiled for "
+            f"the old one; `run --anew` begins again, `fit --since TIME` adds a baseline for later"
+        )
+        raise BaselineError(message)
+    times, kept = lateness(job.stream), pl.read_parquet(before.state(WINDOWS))
+    for version in there[1:]:
+        if version.id in {one.id for one in known}:
+            continue
+        since = version.since
+        if times is not None and not kept.is_empty():
+            free = (cast("int", kept["window"].max()) + times.every) / 1e6
+            since = max(since or _EARLIEST, datetime.fromtimestamp(free, UTC))
+        if since != version.since:
+            note = f"baseline {version.id} counts from {since}: earlier windows hold rows already"
+            job.note(note)
+        known.append(Version(version.id, since))
+    return known
+
+
+def _profile(
+    job: Job, source: Intake, baselines: Baselines, progress: Progress, staging: Path
+) -> None:
     """New rows to profiles of spans, forecasts, rejects and tallies."""
 
     def build(pipeline: beam.Pipeline) -> None:
         read = pipeline | "read" >> source.read()
-        rows = ProfileRows(job.stream, str(job.baselines), source.first_rows, progress.watermark)
+        rows = ProfileRows(
+            job.stream,
+            str(job.baselines),
+            source.first_rows,
+            progress.watermark,
+            baselines.versions,
+        )
         profiled = read["batches"] | "profile and forecast" >> beam.ParDo(rows).with_outputs(
             FORECASTS, LATE, LATE_TALLIES, main="parts"
         )
@@ -156,7 +215,9 @@ def _profile(job: Job, source: Intake, progress: Progress, staging: Path) -> Non
         tallies = (
             (read[TALLIES], profiled[LATE_TALLIES])
             | "all tallies" >> beam.Flatten()
-            | "tallies as rows" >> beam.Map(tally_table)
+            | "by path" >> beam.Map(lambda tally: (tally.path, tally))
+            | "add up" >> beam.CombinePerKey(MergeParts())
+            | "tallies as rows" >> beam.MapTuple(lambda _, tally: tally_table(tally))
         )
         written = {
             SPANS: spans,
@@ -170,7 +231,7 @@ def _profile(job: Job, source: Intake, progress: Progress, staging: Path) -> Non
     run_graph(build, job.runner, job.options)
 
 
-def _judge(job: Job, plan: Plan, now: Clock, staging: Path) -> None:
+def _judge(job: Job, plan: Plan, baselines: Baselines, now: Clock, staging: Path) -> None:
     """Profiles of spans to findings, and what led to them."""
     file = staging / "plan.parquet"
     plan.due.write_parquet(file)
@@ -182,7 +243,8 @@ def _judge(job: Job, plan: Plan, now: Clock, staging: Path) -> None:
             | "kept" >> beam.Create(paths)
             | "spans" >> beam.FlatMap(read_spans).with_output_types(tuple[SpanKey, SpanPart])
         )
-        judged = parts | "judge" >> JudgeParts(job.stream, str(job.baselines), file)
+        judge = JudgeParts(job.stream, str(job.baselines), file, baselines.versions)
+        judged = parts | "judge" >> judge
         for name, tables in judged.items():
             _ = tables | f"keep {name}" >> WriteParts(staging / name)
 
@@ -237,16 +299,17 @@ def _decide(
         return False
     earlier = [] if before is None else before.parts(FINDINGS)
     if stream.alarms.control != "window":
-        found = read_tables("findings", parts).collect()
-        revised = found.filter(pl.col("revision") > 0).select("id")
-        decided = read_tables("findings", earlier).join(revised.lazy(), on="id", how="semi")
+        found = scan_parts("findings", parts).collect()
+        revised = found.filter(pl.col("revision") > 0).select("id").lazy()
+        decided = scan_parts("findings", earlier).join(revised, on="id", how="semi").collect()
+        last = decided.sort("revision").unique("id", keep="last")
         found, manifest["control"] = control(
-            found, stream, baseline.keys, manifest["control"], decided.collect()
+            found, stream, baseline.keys, manifest["control"], last
         )
         for part in parts:
             part.unlink()
         parts = [write_part(found.to_arrow().cast(RECORDS["findings"]), staging / FINDINGS)]
-    shifts = episodes(read_tables("findings", [*earlier, *parts]))
+    shifts = episodes(scan_parts("findings", [*earlier, *parts]))
     if shifts.height:
         write_part(shifts.to_arrow().cast(RECORDS[_EPISODES]), staging / _EPISODES)
     return True
@@ -272,7 +335,7 @@ def _named(staging: Path, stream: Stream) -> pl.DataFrame:
         else pl.col("window_start").dt.timestamp("us")
     )
     return (
-        read_tables("findings", parts)
+        scan_parts("findings", parts)
         .filter(pl.col("monitor") == "feature_shift", pl.col("status") == "tested")
         .group_by("key", window=place)
         .agg(named=pl.col("subject").filter("alarm"))
@@ -295,7 +358,7 @@ def _adopt(
         old = [] if before is None else before.manifest["files"].get(name, [])
         if name == _EPISODES and told_anew:
             old = []
-        manifest["files"][name] = compact(out, name, list(dict.fromkeys([*old, *new])))
+        manifest["files"][name] = compact(out, staging, name, list(dict.fromkeys([*old, *new])))
     kept = [path.relative_to(out).as_posix() for path in stays]
     manifest["state"] = {
         SPANS: [*kept, *adopt(staging / _KEPT, out, f"{STATE}/{SPANS}")],

@@ -236,9 +236,7 @@ def judged_windows(plan: Plan, named: pl.DataFrame, clock: Clock) -> pl.DataFram
             "window",
             revision=pl.col("revision").fill_null(0) + pl.col("judged").fill_null(value=False),
             dirty=pl.col("dirty").fill_null(value=False) & pl.col("judged").is_null(),
-            named=pl.when(pl.col("judged").fill_null(value=False))
-            .then("named_now")
-            .otherwise("named"),
+            named=pl.coalesce("named_now", "named"),
         )
         .filter(~clock.final(pl.col("window")))
     )
@@ -274,4 +272,4 @@ def keep_spans(fresh: Sequence[Path], kept: Sequence[Path], clock: Clock, out: P
 def _scan(paths: Sequence[Path]) -> pl.LazyFrame:
     if not paths:
         return pl.DataFrame(SPAN.empty_table()).lazy()
-    return pl.scan_parquet(list(paths), hive_partitioning=False)
+    return pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)

@@ -41,6 +41,17 @@ class Tally:
     late: int = 0
     latest: int | None = None  #: largest event time of the rows used, in µs since 1970
 
+    def __add__(self, other: Tally) -> Tally:
+        """Add up two tallies of one file."""
+        known = [at for at in (self.latest, other.latest) if at is not None]
+        return Tally(
+            self.path,
+            self.rows + other.rows,
+            self.rejected + other.rejected,
+            self.late + other.late,
+            max(known, default=None),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WindowKey:

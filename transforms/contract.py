@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,10 @@ _SAYS: dict[ColumnType, str] = {
     "boolean": "is not one of true, false, yes, no, 1, 0",
     "timestamp": "is not a time",
 }
+
+
+#: Event times outside these years have windows that no calendar can write.
+_FIRST, _LAST = datetime(100, 1, 1, tzinfo=UTC), datetime(9900, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,11 @@ def check_rows(
     if time is not None:
         given = _given(batch, time.column, "timestamp")
         arrays[time.column] = to_utc(given, time.zone)
-        missing = _where(pc.is_null(arrays[time.column]))
         faults += _fault(
-            time.column, "time", "is no event time, or one that the zone skips", missing
+            time.column,
+            "time",
+            "is no event time, or one that the zone skips, or not of the years 100 to 9900",
+            _where(_no_time(arrays[time.column])),
         )
     for name in key:
         arrays[name], _ = to_type(_given(batch, name, "category"), "category")
@@ -270,6 +277,13 @@ def _given(batch: Batch, name: str, wanted: ColumnType) -> pa.ChunkedArray:
 def _counted(batch: Batch) -> pa.ChunkedArray:
     last = batch.first_row + batch.table.num_rows
     return pa.chunked_array([pa.array(np.arange(batch.first_row, last, dtype=np.int64))])
+
+
+def _no_time(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Say which event times are missing, or in no year that a window may have."""
+    first, last = (pa.scalar(end, times.type) for end in (_FIRST, _LAST))
+    within = pc.and_(pc.greater(times, first), pc.less(times, last))
+    return pc.invert(pc.fill_null(within, fill_value=False))
 
 
 def _fault(name: str, reason: str, says: str, rows: NDArray[np.int64]) -> list[_Fault]:

@@ -59,9 +59,8 @@ def control(
     rows = ordered.select(
         "id", "monitor", "subject", "key", "status", "revision", *WINDOW, *_READ
     ).to_dicts()
-    if decided is not None:
-        _keep(rows, decided)
-    new = [row for row in rows if row["revision"] == 0]
+    known = _keep(rows, decided) if decided is not None else set()
+    new = [row for row in rows if row["id"] not in known]
     state = (
         _fdr(new, stream, state)
         if stream.alarms.control == "fdr"
@@ -73,12 +72,14 @@ def control(
     ), state
 
 
-def _keep(rows: Sequence[Row], decided: pl.DataFrame) -> None:
-    """Give revised findings what was decided when their window was first judged."""
-    before = {row[0]: row[1:] for row in decided.select("id", *_DECIDED).iter_rows()}
+def _keep(rows: Sequence[Row], decided: pl.DataFrame) -> set[str]:
+    """Give revised findings what was decided when their window was first tested, and name them."""
+    tested = decided.filter(pl.col("status") == "tested")
+    before = {row[0]: row[1:] for row in tested.select("id", *_DECIDED).iter_rows()}
     for row in rows:
-        if row["revision"] and row["id"] in before:
+        if row["id"] in before:
             row.update(zip(_DECIDED, before[row["id"]], strict=True))
+    return set(before)
 
 
 def p_adjusted(row: Mapping[str, Any], subjects: int) -> float:

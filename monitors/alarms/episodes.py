@@ -110,10 +110,11 @@ def episodes(findings: pl.LazyFrame) -> pl.DataFrame:
     findings : rows of `schemas.records.FINDING`, in any order; the last revision of each counts.
     """
     about = ["key", "monitor", "subject"]
-    last = findings.sort("revision").unique("id", keep="last")
-    alarmed = last.filter("alarm").select(about).unique()
+    alarmed = findings.filter("alarm").select(about).unique()  # revised or not: most never did
     groups = (
-        last.join(alarmed, on=about, how="semi")
+        findings.join(alarmed, on=about, how="semi")
+        .sort("revision")
+        .unique("id", keep="last")
         .sort(*about, *WINDOW)
         .collect()
         .partition_by(about, maintain_order=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from apache_beam.transforms.window import (
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from monitors.baseline_folder import Version
 from monitors.beam.merge import MergeParts, MergeWindows
 from monitors.due import Due, Window, read_plan
 from monitors.judging import WindowJudge, finding_table, micros
@@ -49,11 +50,18 @@ class JudgeParts(beam.PTransform):
     ----------
     plan : file that says which windows are due, in a bounded run. Without one, each is judged when
         the watermark has passed its end, and again whenever late rows come.
+    versions : of the baselines; None: those that there are when it runs.
     """
 
-    def __init__(self, stream: Stream, baselines: str, plan: Path | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        baselines: str,
+        plan: Path | None = None,
+        versions: Sequence[Version] | None = None,
+    ) -> None:
         super().__init__()
-        self.stream, self.folder, self.plan = stream, baselines, plan
+        self.stream, self.folder, self.plan, self.versions = stream, baselines, plan, versions
 
     def expand(
         self, parts: PCollection[tuple[SpanKey, SpanPart]]
@@ -70,14 +78,15 @@ class JudgeParts(beam.PTransform):
             windows
             | "merge" >> beam.CombinePerKey(MergeWindows())
             | "judge"
-            >> beam.ParDo(_Judge(self.stream, self.folder, plan)).with_outputs(
+            >> beam.ParDo(_Judge(self.stream, self.folder, plan, self.versions)).with_outputs(
                 SUMMARIES, EXPECTATIONS, SENTINELS, ROLLED, main=FINDINGS
             )
         )
         all_keys = (
             judged[ROLLED]
             | "merge keys" >> beam.CombinePerKey(MergeParts())
-            | "judge all keys" >> beam.ParDo(_JudgeAllKeys(self.stream, self.folder, plan))
+            | "judge all keys"
+            >> beam.ParDo(_JudgeAllKeys(self.stream, self.folder, plan, self.versions))
         )
         return {
             FINDINGS: (judged[FINDINGS], all_keys) | "all findings" >> beam.Flatten(),
@@ -108,12 +117,19 @@ def _windows(stream: Stream) -> beam.WindowInto:
 
 
 class _Judge(beam.DoFn):
-    def __init__(self, stream: Stream, baselines: str, plan: str | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        baselines: str,
+        plan: str | None,
+        versions: Sequence[Version] | None,
+    ) -> None:
         super().__init__()
-        self.stream, self.folder, self.plan_file = stream, baselines, plan
+        self.stream, self.folder = stream, baselines
+        self.plan_file, self.versions = plan, versions
 
     def setup(self) -> None:
-        self.judge = WindowJudge(self.stream, Path(self.folder))
+        self.judge = WindowJudge(self.stream, Path(self.folder), self.versions)
         self.plan = _plan(self.plan_file)
 
     def start_bundle(self) -> None:
@@ -152,12 +168,19 @@ class _Judge(beam.DoFn):
 
 
 class _JudgeAllKeys(beam.DoFn):
-    def __init__(self, stream: Stream, baselines: str, plan: str | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        baselines: str,
+        plan: str | None,
+        versions: Sequence[Version] | None,
+    ) -> None:
         super().__init__()
-        self.stream, self.folder, self.plan_file = stream, baselines, plan
+        self.stream, self.folder = stream, baselines
+        self.plan_file, self.versions = plan, versions
 
     def setup(self) -> None:
-        self.judge = WindowJudge(self.stream, Path(self.folder))
+        self.judge = WindowJudge(self.stream, Path(self.folder), self.versions)
         self.plan = _plan(self.plan_file)
 
     def start_bundle(self) -> None:
@@ -183,7 +206,8 @@ def _plan(file: str | None) -> Mapping[Window, Due] | None:
 
 def _due(plan: Mapping[Window, Due] | None, about: WindowKey, pane: Any) -> Due | None:
     if plan is None:
-        return Due(judge=True, revision=max(0, pane.index), named=None)
+        revision = max(0, pane.index)
+        return Due(judge=True, revision=revision, named=() if revision else None)
     start = micros(about)
     return plan.get((about.key, about.index if start is None else start))  # type: ignore[arg-type]
 

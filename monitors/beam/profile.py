@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
+from monitors.baseline_folder import Version
 from monitors.profiling import RowProfiler
 from schemas.records import Batch, Tally
 from schemas.stream import Stream
@@ -31,14 +32,17 @@ class ProfileRows(beam.DoFn):
         baselines: str,
         first_rows: Mapping[str, int],
         watermark: int | None = None,
+        versions: Sequence[Version] | None = None,
     ) -> None:
         super().__init__()
         self.stream, self.folder, self.first_rows = stream, baselines, dict(first_rows)
-        self.watermark = watermark
+        self.watermark, self.versions = watermark, versions
 
     def setup(self) -> None:
         """Read the baselines."""
-        self.profiler = RowProfiler(self.stream, Path(self.folder), self.first_rows, self.watermark)
+        self.profiler = RowProfiler(
+            self.stream, Path(self.folder), self.first_rows, self.watermark, self.versions
+        )
 
     def start_bundle(self) -> None:
         """Look for a new baseline."""

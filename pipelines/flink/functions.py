@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyflink.common import Row
 from pyflink.common.typeinfo import Types
 from pyflink.common.watermark_strategy import TimestampAssigner
@@ -167,7 +168,9 @@ class JudgeWindows(KeyedProcessFunction):  # type: ignore[misc]
         wake = self.windows.add(self.kept, value[1], value[2], value[3], mark)
         if wake is not None:
             _set(timers, wake)
-        yield from ()
+        elif "rejects" in self.job.wanted:
+            refused = self.windows.refuse(value[0], value[1], value[3])
+            yield _told("rejects", refused)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
         """Judge the window that ends now, or those that have late rows."""
@@ -227,8 +230,11 @@ class JudgeAllKeys(KeyedProcessFunction):  # type: ignore[misc]
 
 def _findings(findings: Sequence[Finding]) -> Iterator[Row]:
     if findings:
-        records = to_messages("findings", finding_table(findings))
-        yield Row("findings", [Row(*record) for record in records])
+        yield _told("findings", finding_table(findings))
+
+
+def _told(name: str, table: pa.Table) -> Row:
+    return Row(name, [Row(*record) for record in to_messages(name, table)])
 
 
 def _micros(timestamp: int) -> int:

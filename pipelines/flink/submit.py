@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -128,13 +129,14 @@ def check(stream: Stream) -> list[int]:
 
 
 def _home() -> Path:
+    """Return the folder of Flink's own programs: PyFlink brings them along."""
     spec = importlib.util.find_spec("pyflink")
     if spec is None or spec.origin is None:
         raise StreamFileError(
             "this Python has no PyFlink; use that of the environment which "
             "deploy/flink/requirements.txt describes"
         )
-    return Path(spec.origin).parent
+    return Path(os.environ.get("FLINK_HOME") or Path(spec.origin).parent)
 
 
 def _reason(said: str) -> str:

@@ -7,6 +7,7 @@ judged. What is kept are the versioned bytes of `monitors.window_codec`.
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from monitors.due import Due
 from monitors.judging import Judged, WindowJudge
 from monitors.rollup import RollUp
 from monitors.window_codec import decode_part, encode_part
-from schemas.records import WindowKey
+from schemas.records import REJECT, WindowKey
 from schemas.stream import Stream
 from transforms.lateness import Lateness, lateness
 
@@ -85,6 +88,19 @@ class Windows:
                 soon = True
         return Wake(tuple(wake) if own is None else (), soon)
 
+    def refuse(self, key: str, span: int, part: bytes) -> pa.Table:
+        """Return the reject that tells of a part that was left out.
+
+        Its rows were not late in their own partition, which had been idle.
+        """
+        name = self.judge.stream.name
+        time = utc(span * self.times.every).isoformat()
+        rows = decode_part(part).profile.rows
+        detail = f"{rows:,} rows of a partition that had been idle: their windows were final"
+        reject = {"stream": name, "path": f"{key} {time}", "reason": "late", "detail": detail}
+        raw = json.dumps({"key": key, "time": time})
+        return pa.Table.from_pylist([reject | {"raw": raw}], REJECT)
+
     def reach(self, key: str, kept: Kept, watermark: int) -> Told | None:
         """Judge the window that ends when the watermark comes here; forget the one that is final.
 
@@ -123,7 +139,7 @@ class Windows:
         revision = kept.revisions.get(start) or 0
         kept.revisions[start] = revision + 1
         window = WindowKey(key, utc(start), utc(start + self.times.length))
-        due = Due(judge=True, revision=revision, named=None)
+        due = Due(judge=True, revision=revision, named=() if revision else None)
         part = functools.reduce(operator.add, parts)
         judged = self.judge.judge(window, baseline_id, part, due)
         # the other keys of a revised window may be forgotten by now

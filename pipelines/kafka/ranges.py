@@ -60,7 +60,12 @@ def end_offsets(topic: Topic) -> dict[int, int]:
     return {partition: high for partition, (_, high) in _watermarks(topic).items()}
 
 
-def next_ranges(topic: Topic, committed: Mapping[int, int], most: int) -> Plan:
+def next_ranges(
+    topic: Topic,
+    committed: Mapping[int, int],
+    most: int,
+    until: Mapping[int, int] | None = None,
+) -> Plan:
     """Return what to read next: at most so many offsets of each partition.
 
     Parameters
@@ -68,6 +73,8 @@ def next_ranges(topic: Topic, committed: Mapping[int, int], most: int) -> Plan:
     committed
         For each partition the first offset not read yet; empty before the first run, which starts
         where `topic.start` says. A partition that is added later is read from its beginning.
+    until
+        For each partition the offset behind which nothing is read; None: whatever there is.
 
     Raises
     ------
@@ -94,6 +101,8 @@ def next_ranges(topic: Topic, committed: Mapping[int, int], most: int) -> Plan:
             )
             low = first
         high = min(end, low + most)
+        if until is not None:
+            high = max(low, min(high, until.get(partition, low)))
         plan.positions[partition] = high
         behind += end - high
         if low < high:

@@ -67,3 +67,13 @@ def kill_workers(cluster: Cluster) -> int:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return len(pids)
+
+
+def cpu_seconds(cluster: Cluster) -> float:
+    """Return the CPU time so far of the task manager and its Python workers."""
+    ticks = 0
+    for pid in (cluster.task_manager.pid, *workers(cluster)):
+        with suppress(OSError):
+            numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

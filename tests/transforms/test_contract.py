@@ -301,3 +301,14 @@ def test_rows_in_are_rows_out_plus_rejects(
             assert alone.rejects.to_pylist() == [
                 r for r in checked.rejects.to_pylist() if r["row"] == 5 + place
             ]
+
+
+@pytest.mark.parametrize(("year", "used"), [(1, 0), (99, 0), (101, 1), (2026, 1), (9999, 0)])
+def test_event_times_beyond_the_calendar_are_rejected(year: int, used: int) -> None:
+    """Their windows would begin before year 1, or end after year 9999."""
+    table = pa.table({"t": [f"{year:04}-06-01T00:00:00Z"], "a": [1.0], ROW: [0]})
+    checked = check_rows(
+        Batch(table, "f", 0), {"a": Column(type="number")}, Time(column="t"), [], "s"
+    )
+    assert checked.batch.table.num_rows == used
+    assert checked.rejects["reason"].to_pylist() == ["time"] * (1 - used)

@@ -102,6 +102,9 @@ def test_final_window_is_forgotten(fitted: tuple[Watched, Outcome], stream: Stre
         windows.reach("{}", kept, at)
     assert (kept.parts, kept.revisions, kept.late) == ({}, {}, {})
     assert windows.add(kept, *part, watermark=max(wake.at)) is None
+    (reject,) = windows.refuse("{}", part[0], part[2]).to_pylist()
+    assert (reject["reason"], reject["row"]) == ("late", None)
+    assert reject["detail"].startswith(f"{HOURS} rows")
 
 
 def test_sliding_windows_share_what_is_kept(
