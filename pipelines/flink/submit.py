@@ -25,8 +25,8 @@ from schemas.stream_file import load_stream
 _JOB = re.compile(r"^job ([0-9a-f]{32})$", re.MULTILINE)
 
 
-def main() -> None:
-    """Submit a job, and print its id."""
+def command() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     arguments = argparse.ArgumentParser(
         prog="python -m pipelines.flink.submit", description=__doc__
     )
@@ -38,7 +38,12 @@ def main() -> None:
     arguments.add_argument("--parallelism", type=int, default=1)
     arguments.add_argument("--checkpoints", default="10 s", help="time from one to the next")
     arguments.add_argument("--savepoint", help="go on from this savepoint or checkpoint")
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    """Submit a job, and print its id."""
+    given = command().parse_args()
     try:
         print(  # noqa: T201 (the result)
             submit(
