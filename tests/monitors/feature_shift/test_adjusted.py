@@ -56,3 +56,17 @@ def test_adjusted_p_values_of_the_references_law_are_valid() -> None:
             below += min(reference.adjusted(found, window.rows)) <= 0.1
             windows += 1
     assert below <= 0.1 * windows or likely(below, windows, 0.1)
+
+
+def test_evidence_beyond_every_float_has_a_p_value(reference: Reference) -> None:
+    """A sensor that is off by hundreds of its spreads, in a long window: the least there is."""
+    rng = np.random.default_rng(1)
+    x = serial(rng, ROWS, D, 0.0)
+    x[:, 2] += 400.0
+    window = profile(reference.encoder, table(np.tile(x, (20, 1))))
+    found = reference.test(window, level=0.01, ignore_below=0.0, seed=1)
+    least = min(reference.adjusted(found, window.rows))
+    assert max(item.evidence for item in found) > 100
+    assert 0 < least < 1e-100
+    far = [replace(item, evidence=5000.0) for item in found]
+    assert min(reference.adjusted(far, window.rows)) > 0
