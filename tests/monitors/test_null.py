@@ -181,7 +181,7 @@ def test_deep_tails_hold_for_sums_of_unequal_weights(rng: np.random.Generator) -
         at = np.full((1, 4), np.quantile(drawn, 1 - level))
         evidence = law.evidence(at)
         plain = replace(law, skew=np.ones_like(law.skew)).evidence(at)
-        assert -0.7 < evidence.min() + np.log10(level)  # on the safe side, if anything
+        assert evidence.min() + np.log10(level) > -0.7  # on the safe side, if anything
         assert evidence.max() + np.log10(level) < 0.25
         assert (plain > evidence).all()
     assert plain.min() > 4.2
