@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import FORECASTS
-from tests.servers import free_port, running
+from tests.servers import free_port, read, running, wait_until
+from tests.servers.flink import flink_cluster
+from tests.servers.flink_jobs import submit
 from tests.servers.kafka import kafka_broker
 from tests.servers.topics import create_topic
 from tests.small_streams import (
@@ -29,7 +32,7 @@ from tests.small_streams import (
     stream_file,
     tidegauge,
 )
-from tests.watching import following, wait_for, windows_are
+from tests.watching import following
 
 pytestmark = pytest.mark.integration
 
@@ -76,15 +79,34 @@ def quickly(text: str) -> str:
 
 
 @contextmanager
-def exporter(watched: Watched) -> Iterator[str]:
-    """Serve the run of a stream before there is one, and give the address."""
+def exporter(source: Path) -> Iterator[str]:
+    """Serve a run folder, or a stream file's topic, before there is one; give the address."""
     address = f"127.0.0.1:{free_port()}"
-    process = start("serve", watched.run, "--listen", address, "--wait")
+    process = start("serve", source, "--listen", address, "--wait")
     try:
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
+
+
+@contextmanager
+def embedded(watched: Watched) -> Iterator[Path]:
+    """Follow the stream by a process of our own; give what the exporter serves."""
+    process = following(watched)
+    try:
+        yield watched.run
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+@contextmanager
+def on_flink(watched: Watched) -> Iterator[Path]:
+    """Follow the stream by a job on a cluster with two slots; give what the exporter serves."""
+    with flink_cluster(slots=2) as cluster:
+        submit(cluster, watched.file, watched.baseline, parallelism=2)
+        yield watched.file
 
 
 @contextmanager
@@ -123,6 +145,15 @@ def alerting(scraped: str, hook: str, folder: Path) -> Iterator[None]:
             yield
 
 
+def windows_closed(address: str) -> float:
+    """Return how many windows an exporter says were judged; 0 before it says anything."""
+    with suppress(OSError):  # it is not up yet
+        for line in read(f"http://{address}/metrics").splitlines():
+            if line.startswith("tidegauge_windows_closed_total{"):
+                return float(line.rpartition(" ")[2])
+    return 0.0
+
+
 def until(told: list[dict[str, Any]], true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Wait for an alert that someone is told of."""
     give_up = time.monotonic() + _PATIENCE
@@ -143,8 +174,11 @@ def drift(status: str) -> Callable[[dict[str, Any]], bool]:
     )
 
 
+@pytest.mark.parametrize("engine", [embedded, on_flink])
 def test_from_rows_to_whoever_is_told(
-    small: Watched, tmp_path: Path, record_property: Callable[[str, object], None]
+    engine: Callable[[Watched], AbstractContextManager[Path]],
+    small: Watched,
+    tmp_path: Path,
 ) -> None:
     """A sensor is shuffled: the webhook names stream and sensor; it is mended: resolved."""
     table = current_rows()
@@ -154,26 +188,31 @@ def test_from_rows_to_whoever_is_told(
         table.slice(first * HOURS, (last - first) * HOURS + more).write_parquet(replayed)
         assert tidegauge("replay", replayed, small.file).code == 0
 
-    with kafka_broker() as broker, webhook() as (hook, told), exporter(small) as scraped:
-        create_topic(broker.address, "sensors")
-        source = {"servers": broker.address, "topic": "sensors", "format": "arrow"}
-        stream_file(small.folder, source=source, forecasts=FORECASTS)
-        with alerting(scraped, hook, tmp_path):
-            process = following(small)
-            try:
-                send(0, MOVED_WEEK)
-                wait_for(small, windows_are(MOVED_WEEK - 1), process)
-                send(MOVED_WEEK, MOVED_WEEK + 1)
-                closed = time.time()
-                send(MOVED_WEEK + 1, MOVED_WEEK + 1, more=1)
-                alert = until(told, drift("firing"))
-                record_property("seconds from the last row to the webhook", alert["at"] - closed)
-                send(MOVED_WEEK + 1, MOVED_WEEK + 3)
-                resolved = until(told, drift("resolved"))
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.communicate(timeout=60)
+    with kafka_broker() as broker, webhook() as (hook, told):
+        for topic in ("sensors", "findings"):
+            create_topic(broker.address, topic)
+        stream_file(
+            small.folder,
+            source={"servers": broker.address, "topic": "sensors", "format": "arrow"},
+            sinks={"kafka": {"servers": broker.address, "findings": "findings"}},
+            forecasts=FORECASTS,
+        )
+        with (
+            engine(small) as served,
+            exporter(served) as scraped,
+            alerting(scraped, hook, tmp_path),
+        ):
+            send(0, MOVED_WEEK)
+            wait_until(lambda: windows_closed(scraped) == MOVED_WEEK - 1, what="quiet windows")
+            quiet = time.time()
+            send(MOVED_WEEK, MOVED_WEEK + 1)
+            send(MOVED_WEEK + 1, MOVED_WEEK + 1, more=1)
+            closed = time.time()
+            alert = until(told, drift("firing"))
+            sys.stdout.write(f"closing row to webhook: {alert['at'] - closed:.1f} s\n")
+            send(MOVED_WEEK + 1, MOVED_WEEK + 3)
+            resolved = until(told, drift("resolved"))
     assert alert["labels"]["stream"] == "sensors"
     assert MOVED in alert["annotations"]["description"]
     assert resolved["startsAt"] == alert["startsAt"]
-    assert not [a for a in told if a["at"] < closed and drift("firing")(a)]
+    assert not [a for a in told if a["at"] < quiet and drift("firing")(a)]
