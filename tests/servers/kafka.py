@@ -49,6 +49,7 @@ class Broker:
 def kafka_broker(
     *,
     users: Mapping[str, str] | None = None,
+    certificate: tuple[Path, Path] | None = None,
     settings: Mapping[str, str] | None = None,
     start: bool = True,
 ) -> Iterator[Broker]:
@@ -56,12 +57,13 @@ def kafka_broker(
 
     Parameters
     ----------
-    users : name → password: clients must log in (SASL_PLAINTEXT, mechanism PLAIN).
+    users : name → password: clients must log in (SASL, mechanism PLAIN).
+    certificate : of the broker and its key, PEM: clients must come over TLS.
     settings : further lines of the broker's configuration.
     start : False leaves it down, at a known address.
     """
     port, controller = free_port(), free_port()
-    protocol = "SASL_PLAINTEXT" if users else "PLAINTEXT"
+    protocol = ("SASL_" if users else "") + ("SSL" if certificate else "PLAINTEXT")
     with TemporaryDirectory(prefix="kafka-") as folder:
         lines = {
             "process.roles": "broker,controller",
@@ -84,6 +86,7 @@ def kafka_broker(
             "broker.heartbeat.interval.ms": "500",
             "broker.session.timeout.ms": "2000",  # a killed broker may register again after this
             **(_login(users) if users else {}),
+            **(_keys(*certificate, Path(folder)) if certificate else {}),
             **(settings or {}),
         }
         properties = Path(folder, "server.properties")
@@ -105,6 +108,19 @@ def kafka_broker(
             yield Broker(process, f"127.0.0.1:{port}")
         finally:
             process.close()  # its data goes with the folder
+
+
+def _keys(certificate: Path, key: Path, folder: Path) -> dict[str, str]:
+    """Return the settings of TLS; the broker talks to itself over it, too."""
+    both = folder / "server.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    return {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(both),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificate),
+        "ssl.client.auth": "none",
+    }
 
 
 def _login(users: Mapping[str, str]) -> dict[str, str]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
-def create_topic(servers: str, topic: str, *, partitions: int = 1, **settings: str) -> None:
-    """Make a topic."""
+def create_topic(
+    servers: str, topic: str, client: Mapping[str, Any] | None = None, *, partitions: int = 1
+) -> None:
+    """Make a topic.
+
+    Parameters
+    ----------
+    client : settings of librdkafka that the brokers ask for.
+    """
     from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-    admin = AdminClient({"bootstrap.servers": servers})  # alive until its answer is there
-    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)
+    # alive until its answer is there
+    admin = AdminClient({"bootstrap.servers": servers} | dict(client or {}))
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=1)
     admin.create_topics([new])[topic].result()
 
 

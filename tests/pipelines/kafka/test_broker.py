@@ -25,7 +25,9 @@ from schemas.kafka import Topic
 from schemas.records import FINDING, FORECAST, REJECT, Batch, Tally
 from schemas.sinks import RecordTopics
 from schemas.stream import Stream
+from tests.servers.certificates import write_certificate
 from tests.servers.kafka import Broker, kafka_broker
+from tests.servers.topics import create_topic
 from transforms.beam import REJECTS, TALLIES
 from transforms.rejects import ROW
 
@@ -402,3 +404,37 @@ def test_a_table_is_replayed_in_order_of_time(topic: Topic, kind: str, tmp_path:
     assert sorted(v for b in batches for v in b.table["a"].to_pylist()) == list(range(601))
     for batch in batches:
         assert batch.table["t"].to_pylist() == sorted(batch.table["t"].to_pylist())
+
+
+def test_brokers_over_tls_are_reached_by_who_knows_them(tmp_path: Path) -> None:
+    """With password and authority it is read; without the authority there is one sentence."""
+    certificate, key = write_certificate(tmp_path)
+    (tmp_path / "password").write_text("secret\n")
+    with kafka_broker(users={"ann": "secret"}, certificate=(certificate, key)) as broker:
+        security = {
+            "protocol": "SASL_SSL",
+            "mechanism": "PLAIN",
+            "username": "ann",
+            "password_file": str(tmp_path / "password"),
+            "ca_file": str(certificate),
+        }
+        topic = a_topic(broker, "safe", security=security)
+        settings = client.connection(topic)
+        create_topic(broker.address, "safe", settings)
+        produce(topic, {0: [b'{"a": 1}', b'{"a": 2}']}, **settings)
+        assert end_offsets(topic) == {0: 2}
+        stranger = a_topic(broker, "safe", security={**security, "ca_file": None})
+        with pytest.raises(SourceError, match=r"(?i)certificate|ssl"):
+            end_offsets(stranger)
+
+
+def test_nothing_is_read_behind_where_a_run_ends(topic: Topic) -> None:
+    """A run over a live topic takes what was there when it began, and stops."""
+    produce(topic, {0: [b"{}"] * 3, 1: [b"{}"] * 3})
+    until = end_offsets(topic)
+    produce(topic, {0: [b"{}"] * 5})
+    plan = next_ranges(topic, {}, 2, until)
+    assert plan.positions == {0: 2, 1: 2}
+    plan = next_ranges(topic, plan.positions, 100, until)
+    assert plan.ranges == [Range(0, 2, 3), Range(1, 2, 3)]
+    assert next_ranges(topic, plan.positions, 100, until).ranges == []
