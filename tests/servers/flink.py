@@ -206,9 +206,9 @@ def _java(heap: str, folder: Path) -> list[str]:
 
 
 def _registered(rest: int) -> bool:
-    """Say whether the job manager knows a living task manager, not only a killed one."""
+    """Say whether the job manager knows a living task manager, not a killed one, and its slots."""
     try:
         known = json.loads(read(f"http://127.0.0.1:{rest}/taskmanagers"))["taskmanagers"]
     except OSError:
         return False
-    return any(listens(int(one["dataPort"])) for one in known)
+    return any(one["slotsNumber"] and listens(int(one["dataPort"])) for one in known)
