@@ -16,7 +16,7 @@ from monitors.marginals.findings import marginal_findings
 from monitors.rollup import ALL_KEYS, RollUp, count_keys
 from monitors.window import WindowPart
 from schemas.monitors import FeatureShift
-from schemas.records import Finding, WindowKey
+from schemas.records import Finding, WindowKey, not_tested
 from schemas.stream import Stream
 
 SEED = 20_260_101  # of the bootstrap: the same window gives the same finding, whoever asks
@@ -113,7 +113,7 @@ def _feature_shift(
     reason = NO_BASELINE if reference is None else reference.too_few(window.rows) or repeated
     if reference is None or reason is not None:
         for name in baseline.encoder.names:
-            yield _not_tested(shared, name, str(reason))
+            yield not_tested(shared, name, str(reason))
         return
     found = reference.test(window, level=level, ignore_below=options.ignore_below, seed=SEED)
     adjusted = reference.adjusted(found, window.rows)
@@ -163,7 +163,7 @@ def _forecasts(
                 "rows": scores.scored,
             }
             if result.statistic is None or repeated is not None:
-                yield _not_tested(shared, target, repeated or result.explanation)
+                yield not_tested(shared, target, repeated or result.explanation)
                 continue
             threshold = threshold_for(level)
             yield Finding(
@@ -179,18 +179,3 @@ def _forecasts(
                 explanation=result.explanation,
                 p_adjusted=result.p_value,
             )
-
-
-def _not_tested(shared: dict[str, Any], subject: str, reason: str) -> Finding:
-    return Finding(
-        **shared,
-        subject=subject,
-        status="not_tested",
-        statistic=None,
-        threshold=None,
-        p_value=None,
-        effect=None,
-        alarm=False,
-        rank=None,
-        explanation=reason,
-    )

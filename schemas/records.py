@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -105,6 +106,22 @@ class Finding:
     def as_row(self) -> dict[str, object]:
         """Return the finding as a row of `FINDING`."""
         return {"id": self.id} | {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def not_tested(shared: dict[str, Any], subject: str, reason: str) -> Finding:
+    """Return the finding that a subject was not tested, and why; `shared` are its other fields."""
+    return Finding(
+        **shared,
+        subject=subject,
+        status="not_tested",
+        statistic=None,
+        threshold=None,
+        p_value=None,
+        effect=None,
+        alarm=False,
+        rank=None,
+        explanation=reason,
+    )
 
 
 FINDING = _schema(

@@ -45,7 +45,7 @@ def read_batches(
     Each table has the wanted columns in the order asked for, and `ROW`. Parquet and Arrow values
     keep their types, dictionaries decoded. CSV values are strings. JSON values are numbers,
     booleans or strings, by what most of a column's first values are; rows that do not fit come in
-    a batch of their own, as strings. Nested JSON values are JSON text.
+    a batch of their own, with strings where they do not. Nested JSON values are JSON text.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class Reject:
     """One row that could not be used, and why."""
 
     row: int
-    reason: str  #: ragged, json, type, infinite, range, category, null or time
+    reason: str  #: a code; docs/stream-file.md says what each means
     column: str | None
     detail: str
     raw: str  #: the row as JSON, or the raw line

@@ -116,7 +116,7 @@ def _windows(stream: Stream) -> beam.WindowInto:
     )
 
 
-class _Judge(beam.DoFn):
+class _WithJudge(beam.DoFn):
     def __init__(
         self,
         stream: Stream,
@@ -134,6 +134,11 @@ class _Judge(beam.DoFn):
 
     def start_bundle(self) -> None:
         self.judge.baselines.refresh()
+
+
+class _Judge(_WithJudge):
+    def start_bundle(self) -> None:
+        super().start_bundle()
         self.summaries: dict[str, list[dict[str, object]]] = {}
 
     def process(
@@ -167,25 +172,7 @@ class _Judge(beam.DoFn):
             yield TaggedOutput(EXPECTATIONS, stamped)
 
 
-class _JudgeAllKeys(beam.DoFn):
-    def __init__(
-        self,
-        stream: Stream,
-        baselines: str,
-        plan: str | None,
-        versions: Sequence[Version] | None,
-    ) -> None:
-        super().__init__()
-        self.stream, self.folder = stream, baselines
-        self.plan_file, self.versions = plan, versions
-
-    def setup(self) -> None:
-        self.judge = WindowJudge(self.stream, Path(self.folder), self.versions)
-        self.plan = _plan(self.plan_file)
-
-    def start_bundle(self) -> None:
-        self.judge.baselines.refresh()
-
+class _JudgeAllKeys(_WithJudge):
     def process(
         self,
         element: tuple[GroupKey, RollUp],

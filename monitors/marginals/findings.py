@@ -14,7 +14,7 @@ from monitors.marginals.reference import IGNORE_BELOW, LEAST_SHARE
 from monitors.marginals.sentences import counted_sentence, distance_sentence
 from monitors.marginals.statistics import DISTANCES
 from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Marginal
-from schemas.records import Finding
+from schemas.records import Finding, not_tested
 from schemas.stream import Stream
 
 _LEAST_P = 5e-324
@@ -142,19 +142,7 @@ def _counted(
 def _not_tested(
     shared: dict[str, Any], features: list[int], encoder: Encoder, reason: str
 ) -> Iterator[Finding]:
-    for j in features:
-        yield Finding(
-            **shared,
-            subject=encoder.names[j],
-            status="not_tested",
-            statistic=None,
-            threshold=None,
-            p_value=None,
-            effect=None,
-            alarm=False,
-            rank=None,
-            explanation=reason,
-        )
+    return (not_tested(shared, encoder.names[j], reason) for j in features)
 
 
 def _unit(stream: Stream, name: str) -> str:

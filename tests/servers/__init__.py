@@ -49,7 +49,7 @@ def wait_until(
 
 
 def jars(service: str) -> Path:
-    """Return the folder of one service's jars: `kafka`, `flink` or `beam`."""
+    """Return the folder of what was installed: `kafka`, `flink`, `flink-kafka`, `flink-python`."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(os.environ.get("TIDEGAUGE_SERVICES") or Path(cache, "tidegauge"))
     if not (home / service).is_dir():
