@@ -96,7 +96,7 @@ class JudgeParts(beam.PTransform):
         }
 
 
-def _stamped(part: tuple[SpanKey, SpanPart], in_time: bool) -> Any:  # noqa: FBT001
+def _stamped(part: tuple[SpanKey, SpanPart], in_time: bool) -> Any:  # noqa: FBT001 (Map's)
     (key, span, baseline_id), (first, own) = part
     if not in_time:
         return (key, span, baseline_id), own
