@@ -19,8 +19,11 @@ from monitors.judge import SEED, judge, judge_all_keys
 from monitors.pooling import is_pooled
 from monitors.rollup import RollUp, mean_of, named_features, roll_up
 from monitors.window import WindowPart
-from schemas.records import EXPECTATION, FINDING, SENTINEL, SUMMARY, Finding, WindowKey
+from monitors.window_codec import encode_part
+from schemas.records import EVIDENCE, EXPECTATION, FINDING, SENTINEL, SUMMARY, Finding, WindowKey
 from schemas.stream import Stream
+
+MAY_ALARM = 0.05  # greatest `p_adjusted` with evidence, where alarms are decided over many windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Judged:
     summaries: Sequence[dict[str, Any]]  #: rows of SUMMARY
     sentinels: Sequence[dict[str, Any]]  #: rows of SENTINEL
     rolled: RollUp | None  #: what it adds to the test of all keys
+    evidence: Sequence[dict[str, Any]] = ()  #: rows of EVIDENCE
 
     def tables(self) -> dict[str, pa.Table]:
         """Return what is told as tables, by name."""
@@ -38,6 +42,7 @@ class Judged:
             "findings": finding_table(self.findings),
             "summaries": pa.Table.from_pylist(list(self.summaries), SUMMARY),
             "sentinels": pa.Table.from_pylist(list(self.sentinels), SENTINEL),
+            "evidence": pa.Table.from_pylist(list(self.evidence), EVIDENCE),
         }
 
 
@@ -71,7 +76,30 @@ class WindowJudge:
             row = sentinel.stand_in(baseline, self.stream, window, part.profile.rows, seed=SEED)
         rolled = self._roll_up(window, part, baseline, named_features(findings), fresh=True)
         summaries = part.summary.rows(self.stream.name, window, due.revision)
-        return Judged(findings, summaries, [] if row is None else [row], rolled)
+        evidence = []
+        if any(self._may_alarm(finding) for finding in findings):
+            evidence = [self._evidence(window, baseline_id, part, due.revision)]
+        return Judged(findings, summaries, [] if row is None else [row], rolled, evidence)
+
+    def _may_alarm(self, finding: Finding) -> bool:
+        """Say whether a finding alarms, or may do so once it is seen among others."""
+        if self.stream.alarms.control == "window":
+            return finding.alarm
+        return finding.p_adjusted is not None and finding.p_adjusted <= MAY_ALARM
+
+    def _evidence(
+        self, window: WindowKey, baseline_id: str, part: WindowPart, revision: int
+    ) -> dict[str, Any]:
+        return {
+            "stream": self.stream.name,
+            "key": window.key,
+            "window_start": window.start,
+            "window_end": window.end,
+            "window_index": window.index,
+            "baseline_id": baseline_id,
+            "revision": revision,
+            "part": encode_part(part),
+        }
 
     def _roll_up(
         self,

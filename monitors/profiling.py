@@ -16,6 +16,7 @@ from monitors.baseline_folder import Baselines, Version
 from monitors.distinct import NO_TIMES, distinct_times
 from monitors.forecasting import forecast_rows
 from monitors.gram import profile_blocks
+from monitors.kept_rows import STEPS_PER_RUN, keep_rows, kept_columns, places_of, rows_of_a_window
 from monitors.marginals.histograms import Bins, watched_bins
 from monitors.summary import summarise_groups
 from monitors.window import WindowPart
@@ -111,7 +112,15 @@ class RowProfiler:
         bins = self._bins[baseline.id]
         profiles = profile_blocks(baseline.encoder, table, places(groups), bins)
         summaries = summarise_groups(table, stream.columns, sizes, baseline.encoder.known_values)
-        for group, own, summary in zip(groups, profiles.values(), summaries, strict=True):
+        kept = keep_rows(
+            table.select(kept_columns(stream)),
+            places_of(stream, table, self.first_rows.get(batch.path, 0)),
+            sizes,
+            rows_of_a_window(stream, baseline.keys),
+            STEPS_PER_RUN * baseline.step,
+        )
+        whole = zip(groups, profiles.values(), summaries, kept, strict=True)
+        for group, own, summary, some in whole:
             rows = table.slice(group.start, group.stop - group.start)
             scores = {}
             for target in baseline.forecasters:
@@ -123,5 +132,5 @@ class RowProfiler:
             if stream.time is not None:
                 column = rows[stream.time.column]
                 times, first = distinct_times(column), int(column.cast(pa.int64()).to_numpy().min())
-            part = WindowPart(own, summary, scores, times)
+            part = WindowPart(own, summary, scores, times, some)
             found.parts.append(((group.key, group.span, baseline.id), (first, part)))

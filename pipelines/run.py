@@ -124,7 +124,13 @@ def _deciding(stream: Stream) -> dict[str, Any]:
     """Return what of a stream file decides what is found in which rows."""
     how_to_reach = {"servers", "security"}
     return stream.model_dump(
-        exclude={"sinks": True, "watermark": True, "reference": True, "source": how_to_reach}
+        exclude={
+            "sinks": True,
+            "watermark": True,
+            "reference": True,
+            "explain": True,
+            "source": how_to_reach,
+        }
     )
 
 

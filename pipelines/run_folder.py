@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import polars as pl
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
 from monitors.snapshot import RunReader, RunSnapshot
-from schemas.errors import OutputError
-from schemas.records import RECORDS
+from schemas.errors import BaselineError, OutputError
+from schemas.records import RECORDS, WindowKey
 from schemas.stream import Stream
 
+if TYPE_CHECKING:
+    from monitors.baseline import Baseline
+    from monitors.window import WindowPart
+
 MANIFEST = "run.json"  # written last: a folder without it is no run, or one that is not finished
-RUN_VERSION = 2
+RUN_VERSION = 3
 
 
 def _instant(text: str) -> str:
@@ -42,6 +46,7 @@ class Manifest(TypedDict):
     version: int
     stream: dict[str, Any]  #: the stream file, as JSON
     baseline_id: str
+    baseline_folder: str  #: absolute path, where it was at the time
     started: Instant
     finished: Instant
     duration_seconds: float
@@ -74,6 +79,7 @@ _SAME = {
     "findings": ("id",),
     "summaries": (*_WINDOW, "column"),
     "expectations": (*_WINDOW, "expectation"),
+    "evidence": _WINDOW,
 }
 
 
@@ -132,6 +138,60 @@ class Run:
             return self.scan(name).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(self.folder, error) from error
+
+    def evidence_of(self, about: WindowKey | Mapping[str, Any]) -> WindowPart | None:
+        """Return the profile, and the rows kept, of a window in which something alarmed.
+
+        Parameters
+        ----------
+        about : a window, as it was judged last, or a row of `FINDING`.
+
+        Returns
+        -------
+        None where none was kept.
+
+        Raises
+        ------
+        OutputError
+            When a part is damaged.
+        """
+        from monitors.window_codec import decode_part
+
+        if isinstance(about, WindowKey):
+            about = dict(
+                zip(_WINDOW, (about.key, about.start, about.end, about.index), strict=True)
+            )
+        same = (*_WINDOW, "revision", "baseline_id")
+        wanted = [pl.col(n).eq_missing(pl.lit(about[n])) for n in same if n in about]
+        found = scan_parts("evidence", self.parts("evidence")).filter(*wanted)
+        try:
+            last = found.sort("revision").tail(1).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _damaged(self.folder, error) from error
+        return None if last.is_empty() else decode_part(last["part"].item())
+
+    def baseline(self, identity: str, folder: Path | None = None) -> Baseline:
+        """Return a baseline that windows of this run were judged by.
+
+        Parameters
+        ----------
+        folder : that holds it; None: the one that it was in.
+
+        Raises
+        ------
+        BaselineError
+            When it is no longer there, or cannot be read.
+        """
+        from monitors.baseline import read_baseline
+
+        place = Path(self.manifest["baseline_folder"]) if folder is None else folder
+        if not (place / identity).is_dir():
+            message = (
+                f"{place}: the baseline {identity} that this run was judged by is not there; "
+                f"give the folder that holds it with --baseline"
+            )
+            raise BaselineError(message)
+        return read_baseline(place, identity)
 
     def snapshot(self) -> RunSnapshot:
         """Reduce the run to what is exported.

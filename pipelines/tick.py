@@ -31,6 +31,7 @@ from monitors.beam.profile import TALLIES as LATE_TALLIES
 from monitors.budget import is_rolled_up
 from monitors.profiling import SpanKey, SpanPart
 from monitors.rollup import ALL_KEYS
+from pipelines import evidence
 from pipelines.commit import STATE, adopt, commit, compact
 from pipelines.progress import Intake, NewMessages, Progress, intake
 from pipelines.run_folder import RUN_VERSION, Manifest, RowCounts, Run, scan_parts
@@ -136,6 +137,7 @@ def tick(
     manifest = _manifest(job, before, baselines, after, tallies)
     told_anew = _decide(job.stream, baselines.at(None), staging, before, manifest)
     stays = keep_spans(fresh, kept, now, staging / _KEPT)
+    evidence.choose_evidence(staging, sorted((staging / FINDINGS).glob("*.parquet")))
     left = judged_windows(plan, _named(staging, job.stream), now)
     write_part(left.to_arrow(), staging / WINDOWS)
     _publish(job.stream, staging)
@@ -264,6 +266,7 @@ def _manifest(
         "version": RUN_VERSION,
         "stream": job.stream.model_dump(mode="json"),
         "baseline_id": baselines.versions[-1].id,
+        "baseline_folder": str(job.baselines.resolve()),
         "baselines": version_rows(baselines.versions),
         "started": "",
         "finished": "",
@@ -358,7 +361,10 @@ def _adopt(
         old = [] if before is None else before.manifest["files"].get(name, [])
         if name == _EPISODES and told_anew:
             old = []
-        manifest["files"][name] = compact(out, staging, name, list(dict.fromkeys([*old, *new])))
+        files = list(dict.fromkeys([*old, *new]))
+        if name == evidence.NAME:
+            files = evidence.newest_evidence(out, staging, files)
+        manifest["files"][name] = compact(out, staging, name, files)
     kept = [path.relative_to(out).as_posix() for path in stays]
     manifest["state"] = {
         SPANS: [*kept, *adopt(staging / _KEPT, out, f"{STATE}/{SPANS}")],

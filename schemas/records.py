@@ -88,6 +88,8 @@ class Finding:
     baseline_id: str
     revision: int = 0
     p_adjusted: float | None = None  #: least level of the whole test at which this subject alarms
+    kind: str | None = None  #: of change: a `monitors.explain.diagnosis.Kind`
+    since: datetime | None = None  #: when within the window it began (UTC), where that can be told
 
     @property
     def id(self) -> str:
@@ -148,6 +150,8 @@ FINDING = _schema(
         pa.field("baseline_id", pa.string(), nullable=False),
         pa.field("revision", pa.int64(), nullable=False),
         pa.field("p_adjusted", pa.float64()),
+        pa.field("kind", pa.string()),
+        pa.field("since", _UTC),
     ],
 )
 
@@ -173,6 +177,8 @@ EPISODE = _schema(
         pa.field("finding_id", pa.string(), nullable=False),  # of the peak
         pa.field("explanation", pa.string(), nullable=False),  # of the peak
         pa.field("baseline_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string()),  # of the first alarm
+        pa.field("since", _UTC),  # of the first alarm
     ],
 )
 
@@ -271,6 +277,21 @@ EXPECTATION = _schema(
     ],
 )
 
+#: One row per window in which something alarmed: what its findings can be explained with.
+EVIDENCE = _schema(
+    "evidence",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("window_start", _UTC),
+        pa.field("window_end", _UTC),
+        pa.field("window_index", pa.int64()),
+        pa.field("baseline_id", pa.string(), nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),
+        pa.field("part", pa.large_binary(), nullable=False),  # see `monitors.window_codec`
+    ],
+)
+
 #: Everything a run may write, by the name of its folder.
 RECORDS: dict[str, pa.Schema] = {
     "findings": FINDING,
@@ -280,4 +301,5 @@ RECORDS: dict[str, pa.Schema] = {
     "expectations": EXPECTATION,
     "episodes": EPISODE,
     "sentinels": SENTINEL,
+    "evidence": EVIDENCE,
 }

@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.duration import Duration, parse_duration
 from schemas.errors import did_you_mean
+from schemas.explain import Explain
 from schemas.kafka import Topic
 from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Monitors
 from schemas.sinks import Sinks
@@ -275,6 +276,7 @@ class Stream(_Part):
     forecasts: tuple[ForecastSpec, ...] = ()
     monitors: Monitors = Monitors()
     alarms: Alarms = Alarms()
+    explain: Explain = Explain()
     sinks: Sinks = Sinks()
 
     @model_validator(mode="after")
@@ -288,8 +290,7 @@ class Stream(_Part):
         if isinstance(self.source, Topic):
             self._fits_a_topic(self.source)
         if self.time is None and self.calendar:
-            message = "`calendar` needs `time:` with the event-time column"
-            raise _wrong(message, "calendar")
+            raise _wrong("`calendar` needs `time:` with the event-time column", "calendar")
         if self.key_baseline == "pooled" and not self.key:
             message = "`key_baseline: pooled` needs `key:` with the columns that tell series apart"
             raise _wrong(message, "key_baseline")
@@ -339,8 +340,7 @@ class Stream(_Part):
     @model_validator(mode="after")
     def _lags_fit(self) -> Self:
         if self.lags and self.time is None:
-            message = "`lags` need `time:` with the event-time column"
-            raise _wrong(message, "lags")
+            raise _wrong("`lags` need `time:` with the event-time column", "lags")
         seconds = [parse_duration(lag) for lag in self.lags]
         for at, lag in enumerate(self.lags):
             if seconds[at] in seconds[:at]:
@@ -351,6 +351,13 @@ class Stream(_Part):
             if name in self.columns or name in self.key:
                 message = f"they make a column {name!r}, and there is one already; rename that"
                 raise _wrong(message, "lags")
+        return self
+
+    @model_validator(mode="after")
+    def _graph_fits(self) -> Self:
+        for name, place in self.explain.unknown([*self.columns, *self.lagged]):
+            message = f"{name!r} is not a column of the stream{did_you_mean(name, self.columns)}"
+            raise _wrong(message, "explain", "graph", *place)
         return self
 
     @model_validator(mode="after")

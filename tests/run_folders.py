@@ -109,7 +109,7 @@ def write_run_folder(
     found = pl.DataFrame(pa.Table.from_pylist(findings, schema=RECORDS["findings"]))
     parts["episodes/part-00000.parquet"] = episodes(found.lazy()).to_dicts()
     parts["sentinels/part-00000.parquet"] = [_sentinel(stream, w) for w in range(weeks)]
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {"evidence": []}
     for path, rows in parts.items():
         name = path.split("/")[0]
         target = folder / path
@@ -121,6 +121,7 @@ def write_run_folder(
         "version": RUN_VERSION,
         "stream": stream.model_dump(mode="json"),
         "baseline_id": BASELINE,
+        "baseline_folder": "/nowhere",
         "started": "2013-12-31T06:00:00+00:00",
         "finished": "2013-12-31T06:00:12.300000+00:00",
         "duration_seconds": 12.3,

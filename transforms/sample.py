@@ -75,13 +75,18 @@ def _lowest(parts: list[pa.Table], capacity: int) -> pa.Table:
     return table.take(pa.array(order)).combine_chunks()
 
 
-def _row_hashes(table: pa.Table) -> Words:
-    """Return one word per row: its content's, and its count among the equal rows before it."""
+def row_words(table: pa.Table) -> Words:
+    """Return one word per row, of its content alone: uint64, shape (rows,)."""
     words = np.zeros(table.num_rows, dtype=np.uint64)
     for name in table.column_names:
         salt = np.uint64(_text_word(name))
-        words ^= _mixed(_column_words(table[name]) + salt)
-    words = _mixed(words)
+        words ^= mixed(_column_words(table[name]) + salt)
+    return mixed(words)
+
+
+def _row_hashes(table: pa.Table) -> Words:
+    """Return one word per row: its content's, and its count among the equal rows before it."""
+    words = row_words(table)
     ordered = np.sort(words)
     if np.all(ordered[1:] != ordered[:-1]):
         return words
@@ -90,7 +95,7 @@ def _row_hashes(table: pa.Table) -> Words:
     starts = np.r_[True, ordered[1:] != ordered[:-1]]
     index = np.arange(len(words))
     count = index - np.maximum.accumulate(np.where(starts, index, 0))
-    words[order] = np.where(count == 0, ordered, _mixed(ordered + count.astype(np.uint64)))
+    words[order] = np.where(count == 0, ordered, mixed(ordered + count.astype(np.uint64)))
     return words
 
 
@@ -117,7 +122,7 @@ def _text_word(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _mixed(words: Words) -> Words:
+def mixed(words: Words) -> Words:
     """Return words of which every bit depends on every bit given (a bijection)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

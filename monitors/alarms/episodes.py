@@ -48,6 +48,8 @@ class Episode:
     finding_id: str  #: of the peak
     explanation: str  #: of the peak
     baseline_id: str
+    kind: str | None  #: of the first alarm
+    since: datetime | None  #: of the first alarm
     weight: float  #: sum of the effects' weights
     quiet: int  #: quiet windows since the last one above the release threshold
     seen: float  #: end of the last tested window: seconds since 1970, or its index
@@ -125,7 +127,16 @@ def episodes(findings: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _begin(finding: Mapping[str, Any]) -> Episode:
-    fields = ("stream", "key", "monitor", "subject", "explanation", "baseline_id")
+    fields = (
+        "stream",
+        "key",
+        "monitor",
+        "subject",
+        "explanation",
+        "baseline_id",
+        "kind",
+        "since",
+    )
     return Episode(
         **{name: finding[name] for name in fields},
         start=finding["window_start"],

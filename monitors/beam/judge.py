@@ -35,6 +35,7 @@ FINDINGS = "findings"
 SUMMARIES = "summaries"
 EXPECTATIONS = "expectations"
 SENTINELS = "sentinels"
+EVIDENCE = "evidence"
 ROLLED = "rolled"
 
 #: key as JSON, ordinal of a window counted in rows or None, id of the baseline
@@ -44,7 +45,7 @@ GroupKey: TypeAlias = tuple[str, int | None, str]
 class JudgeParts(beam.PTransform):
     """Put parts (`SpanKey`, `SpanPart`) into windows, and judge each of these.
 
-    The outputs are Arrow tables: `findings`, `summaries`, `expectations`, `sentinels`.
+    The outputs are Arrow tables: `findings`, `summaries`, `expectations`, `sentinels`, `evidence`.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class JudgeParts(beam.PTransform):
             | "merge" >> beam.CombinePerKey(MergeWindows())
             | "judge"
             >> beam.ParDo(_Judge(self.stream, self.folder, plan, self.versions)).with_outputs(
-                SUMMARIES, EXPECTATIONS, SENTINELS, ROLLED, main=FINDINGS
+                SUMMARIES, EXPECTATIONS, SENTINELS, EVIDENCE, ROLLED, main=FINDINGS
             )
         )
         all_keys = (
@@ -93,6 +94,7 @@ class JudgeParts(beam.PTransform):
             SUMMARIES: judged[SUMMARIES],
             EXPECTATIONS: judged[EXPECTATIONS],
             SENTINELS: judged[SENTINELS],
+            EVIDENCE: judged[EVIDENCE],
         }
 
 

@@ -18,8 +18,8 @@ from schemas.stream import Stream
 class ScoreWindows(beam.PTransform):
     """Score a stream: the parts of a window are kept by the runner until the watermark passes it.
 
-    The outputs are Arrow tables, `findings`, `forecasts`, `summaries`, `expectations`, `sentinels`
-    and `late` (rejects), and the `late tallies` of those.
+    The outputs are Arrow tables, `findings`, `forecasts`, `summaries`, `expectations`, `sentinels`,
+    `evidence` and `late` (rejects), and the `late tallies` of those.
     """
 
     def __init__(

@@ -175,3 +175,27 @@ def test_a_budget_that_cannot_be_read_is_refused(text: str) -> None:
     """With an example of each kind."""
     with pytest.raises(ValidationError, match=r"such as|write '1 per 30d' or '1 per 500 windows'"):
         Alarms(false=text)
+
+
+@pytest.mark.parametrize(
+    ("graph", "says"),
+    [
+        ({"tmp": ["sky"]}, r"graph\.tmp\n.*'tmp' is not a column of the stream .*'temp'"),
+        ({"temp": ["sky", "hight"]}, r"graph\.temp\.1\n.*'hight' is not a column"),
+        ({"temp": ["temp"]}, "no column can be its own cause: temp → temp"),
+        ({"temp": ["sky"], "sky": ["load"], "load": ["temp"]}, "can be its own cause: "),
+    ],
+)
+def test_a_graph_of_causes_names_columns_and_has_no_circle(
+    graph: dict[str, list[str]], says: str
+) -> None:
+    """The place of what is wrong is named."""
+    with pytest.raises(ValidationError, match=says):
+        stream(explain={"graph": graph})
+
+
+def test_lagged_columns_may_be_causes() -> None:
+    """What a number was is a column, too."""
+    watched = stream(lags=["1h"], explain={"graph": {"temp": ["temp 1h ago", "sky"]}})
+    assert watched.explain.graph["temp"] == ("temp 1h ago", "sky")
+    assert watched.explain.rows == 500

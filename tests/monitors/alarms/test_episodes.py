@@ -83,6 +83,16 @@ def test_estimate_runs() -> None:
     assert (episode.windows, episode.alarms) == (3, 3)
 
 
+def test_an_episode_has_the_kind_and_the_beginning_of_its_first_alarm() -> None:
+    """Later windows hold nothing but the change: they cannot tell when it began."""
+    rows = [
+        finding(0, ALARM, kind="drift", since=T0),
+        finding(1, ALARM / 10, kind="offset", since=T0 + DAY),
+    ]
+    (episode,) = trace(rows)
+    assert (episode.kind, episode.since) == ("drift", T0)
+
+
 #: What may stand between two alarms of one shift: no two quiet windows without another between.
 BETWEEN = st.lists(st.sampled_from(["a", "w", "n", "qa", "nqw", "qna"]), max_size=8).map("".join)
 
