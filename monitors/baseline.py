@@ -1,9 +1,10 @@
-"""The baseline: what `fit` leaves behind and everything later reads. No raw rows, no pickle.
+"""The baseline: what `fit` leaves behind and everything later reads. No pickle.
 
 A baseline on disk is a folder with a manifest with the hash of every file, the stream file it was
 fitted for, the encoder, the references of the keys (Arrow, see `reference_store`), the column
-summaries, and the forecasters in LightGBM's text format with their calibration. Its name is the
-hash of the manifest's hashes: whatever changes, the name does not fit.
+summaries, the forecasters in LightGBM's text format with their calibration, and, unless the stream
+file forbids it, some rows of the reference. Its name is the hash of the manifest's hashes: whatever
+changes, the name does not fit.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from monitors.attribute.feature_attributions import AttributionNull
 from monitors.encoder import Encoder
 from monitors.feature_shift.reference import Reference
 from monitors.forecast_scores import ScoreNull
 from monitors.pooling import POOL, is_pooled
+from monitors.reference_rows import read_rows, write_rows
 from monitors.reference_store import open_references, write_references
 from monitors.summary import TableSummary
 from schemas.errors import BaselineError
@@ -33,8 +38,9 @@ from transforms.calibrate.cqr import from_dict as conformal_from_dict
 from transforms.forecast.select import Fitted
 from transforms.forecast.select import load as load_forecaster
 
-BASELINE_VERSION = 3
+BASELINE_VERSION = 4
 MANIFEST = "manifest.json"
+ATTRIBUTIONS = "attributions.json"  # of a forecaster
 
 #: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.
 _DECIDING = (
@@ -58,6 +64,7 @@ class Forecaster:
     conformal: Conformal
     null: ScoreNull
     model_id: str
+    attributions: AttributionNull | None = None  #: where that monitor is on
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,8 @@ class Baseline:
     span: Mapping[str, Any]  #: rows, start and end of the reference
     expectations: Sequence[Mapping[str, Any]] = ()  #: what was checked of the reference
     id: str = ""
+    #: rows of the reference, by key or `POOL`; see `reference_rows`
+    rows: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @property
     def keys(self) -> int:
@@ -81,6 +90,24 @@ class Baseline:
     def reference_of(self, key: str) -> Reference | None:
         """Return what the windows of a key are compared with; None when there is nothing."""
         return self.references.get(POOL if is_pooled(self.stream) else key)
+
+    def rows_of(self, key: str) -> pa.Table:
+        """Return the rows kept of what the windows of a key are compared with, in order of time.
+
+        The columns are those of `kept_rows.kept_columns`; a table without rows where none are kept.
+        """
+        known = self.rows.get(POOL if is_pooled(self.stream) else key)
+        if known is not None:
+            return known
+        return next(iter(self.rows.values()), pa.table({})).slice(0, 0)
+
+    @property
+    def step(self) -> int:
+        """How far apart neighbouring rows of a key are: in µs, or in rows without event time.
+
+        0 where most rows of a key share their time with others.
+        """
+        return int(self.span.get("step", 0))
 
 
 def write_baseline(baseline: Baseline, folder: Path) -> Baseline:
@@ -162,6 +189,8 @@ def check_fits(baseline: Baseline, stream: Stream, folder: Path) -> None:
     asked, kept = (part.monitors.histograms for part in (stream, baseline.stream))
     if more := [name for name in asked if name not in kept]:
         different.append(f"marginal monitors ({', '.join(more)})")
+    if stream.monitors.attributions and not baseline.stream.monitors.attributions:
+        different.append("monitor of attributions")
     if different:
         message = (
             f"{folder}: the stream file changed its {', '.join(different)} since the baseline was "
@@ -183,12 +212,15 @@ def _write(baseline: Baseline, folder: Path) -> None:
     (folder / "summary.json").write_text(baseline.summary.to_json(), encoding="utf-8")
     write_references(baseline.references, folder)
     _dump(folder / "expectations.json", list(baseline.expectations))
+    write_rows(baseline.rows, folder)
     for number, forecaster in enumerate(baseline.forecasters.values()):
         own = folder / f"forecast-{number}"
         own.mkdir()
         forecaster.model.save(own)
         _dump(own / "conformal.json", forecaster.conformal.to_dict())
         _dump(own / "score_null.json", forecaster.null.to_dict())
+        if forecaster.attributions is not None:
+            _dump(own / ATTRIBUTIONS, forecaster.attributions.to_dict())
 
 
 def _read(folder: Path, identity: str) -> Baseline:
@@ -200,11 +232,13 @@ def _read(folder: Path, identity: str) -> Baseline:
     for number, spec in enumerate(stream.forecasts):
         own = folder / f"forecast-{number}"
         model = load_forecaster(own)
+        known = own / ATTRIBUTIONS
         forecasters[spec.target] = Forecaster(
             model,
             conformal_from_dict(_parse(own / "conformal.json")),
             ScoreNull.from_dict(_parse(own / "score_null.json")),
             model.model_id,
+            AttributionNull.from_dict(_parse(known)) if known.exists() else None,
         )
     return Baseline(
         stream,
@@ -215,6 +249,7 @@ def _read(folder: Path, identity: str) -> Baseline:
         about["span"],
         _parse(folder / "expectations.json"),
         identity,
+        read_rows(folder),
     )
 
 

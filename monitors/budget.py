@@ -19,14 +19,16 @@ def level_per_test(stream: Stream, keys: int) -> float:
 
     The budget of a window is shared evenly by its keys, and within a key by the feature-shift
     monitor and every marginal monitor (one test each, whose level holds over all features together)
-    and by every forecast monitor of every target (Bonferroni: the sum of the levels is the budget,
-    whatever the dependence). The test of all keys together counts as one more.
+    and by every forecast monitor of every target, attributions among them, with all features of a
+    forecaster together (Bonferroni: the sum of the levels is the budget, whatever the dependence).
+    The test of all keys together counts as one more.
     A share of alarms is not a budget of windows: it is then the level at which a window that
     alarms names its features, and `alarms.control` decides which windows alarm.
     """
     if stream.alarms.share is not None:
         return stream.alarms.share
-    tests = len(forecast_monitors(stream)) * len(stream.forecasts)
+    of_forecasts = len(forecast_monitors(stream)) + stream.monitors.attributions
+    tests = of_forecasts * len(stream.forecasts)
     tests += stream.monitors.feature_shift is not False
     tests += len(stream.monitors.marginals)
     tests = tests * keys + is_rolled_up(stream, keys)

@@ -96,7 +96,7 @@ class Null:
         known = max(level, min(0.5, _IN_TAIL / (draws + 1)))  # fewer draws say less than their law
         found = float(self.largest[draws - int(known * (draws + 1))])
         if level < known:
-            found += _gumbel(self.largest)[1] * (_double_log(known) - _double_log(level))
+            found += gumbel(self.largest)[1] * (_double_log(known) - _double_log(level))
         return max(own, found)
 
     def to_json(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def fit_null(  # noqa: PLR0913 (all but four by keyword)
         return replace(law, largest=np.sort(_by_the_others(law, found)))
     largest = np.concatenate(scattered) if folds else law.largest_of(found)
     unseen = np.concatenate(contiguous) if folds else np.empty(0)
-    tail = _gumbel(unseen if len(unseen) > 1 else law.largest_of(own))
+    tail = gumbel(unseen if len(unseen) > 1 else law.largest_of(own))
     return replace(law, largest=np.sort(largest), tail=tail)
 
 
@@ -299,7 +299,7 @@ def _estimated(far: float) -> float:
     return 0.5 * math.pi**2 / 6.0 * (1.0 + 1.1 * k * k)
 
 
-def _gumbel(largest: FloatArray) -> tuple[float, float]:
+def gumbel(largest: FloatArray) -> tuple[float, float]:
     """Fit location and scale by moments; the scale is never below that of exact p-values."""
     spread = max(float(largest.std(ddof=1)) * math.sqrt(6.0) / math.pi, LEAST_SPREAD)
     return float(largest.mean()) - float(np.euler_gamma) * spread, spread

@@ -14,6 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitors.attribute.attribution_findings import check_attributions, watched_features
+from monitors.attribute.feature_attributions import attribution_null
 from monitors.baseline import Baseline, Forecaster
 from monitors.baseline_folder import save_baseline
 from monitors.beam.merge import MergeParts, SummariseRows
@@ -23,6 +25,7 @@ from monitors.feature_shift.reference import blocks_per_window
 from monitors.forecast_scores import ForecastScores, score, score_null
 from monitors.judge import SEED
 from monitors.pooling import is_pooled, windows_drawn
+from monitors.reference_rows import choose_rows, reference_step
 from monitors.rollup import ALL_KEYS
 from monitors.summary import TableSummary, merge
 from pipelines.fit_references import Cut, fit_references
@@ -88,6 +91,7 @@ def fit(
     if since is not None and stream.window.rows is not None:
         message = "--since: windows counted in rows have no time from which a baseline could count"
         raise StreamFileError(message)
+    check_attributions(stream)
     paths = source_files(stream.reference)
     check_files(paths, stream.reference, stream)
     with staging_folder(folder) as staging:
@@ -120,8 +124,18 @@ def fit(
         say(f"fitting the forecaster of {spec.target}")
         forecasters[spec.target] = _forecaster(stream, spec, sample)
     known = keys if is_pooled(stream) else len(set(fitted.references) - {ALL_KEYS})
-    span = _span(stream, sample, rows) | {"keys": known}
-    baseline = Baseline(stream, encoder, fitted.references, summary, forecasters, span, results)
+    step = reference_step(stream, sample, rows["used"])
+    span = _span(stream, sample, rows) | {"keys": known, "step": step}
+    baseline = Baseline(
+        stream,
+        encoder,
+        fitted.references,
+        summary,
+        forecasters,
+        span,
+        results,
+        rows=choose_rows(stream, sample, step),
+    )
     notes = _notes(encoder, windows, results, fitted.short)
     return FitReport(save_baseline(baseline, folder, since), rows, windows, notes)
 
@@ -273,7 +287,20 @@ def _forecaster(stream: Stream, spec: ForecastSpec, sample: pa.Table) -> Forecas
     for number in np.unique(numbers):
         own = numbers == number
         scores.append(score(held_out[own], lower[own], upper[own], outcome[own], spec.levels))
-    return Forecaster(fitted, conformal, score_null(scores, spec.interval), fitted.model_id)
+    known = None
+    if stream.monitors.attributions:
+        names = watched_features(stream, spec)
+        known = attribution_null(fitted, frame, _windows_by_key(stream, sample), names)
+    null = score_null(scores, spec.interval)
+    return Forecaster(fitted, conformal, null, fitted.model_id, known)
+
+
+def _windows_by_key(stream: Stream, sample: pa.Table) -> np.ndarray:
+    """Return for each row the number of its window of its key."""
+    about = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key))))
+    window = pl.Series("\0window", _window_of_rows(stream, sample))
+    number = about.with_columns(window).select(pl.struct(pl.all()).rank("dense"))
+    return number.to_series().to_numpy().astype(np.int64)
 
 
 def _window_of_rows(stream: Stream, sample: pa.Table) -> np.ndarray:

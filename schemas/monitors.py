@@ -54,6 +54,11 @@ class Monitors(_Part):
     coverage: bool = True
     pinball: bool = True
     pit: bool = True
+    attributions: bool = Field(
+        default=False,
+        description="What each feature adds to the forecasts, against the reference; needs a "
+        "baseline that was fitted with it.",
+    )
     expectations: bool = Field(
         default=True, description="Great Expectations over the reference and each window's summary."
     )

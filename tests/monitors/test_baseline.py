@@ -120,10 +120,10 @@ def swap(folder: Path) -> None:
         (lambda f: (version(f) / "more.json").write_text("{}"), "is missing or was changed"),
         (lambda f: (f / CURRENT).unlink(), "there is no baseline here; `tidegauge fit"),
         (lambda f: (f / CURRENT).write_text("elsewhere"), "there is no baseline here"),
-        (edit(MANIFEST, '"version": 3', '"version": 4'), "format version 4, this program reads 3"),
+        (edit(MANIFEST, '"version": 4', '"version": 5'), "format version 5, this program reads 4"),
         (lambda f: (version(f) / MANIFEST).write_text("{"), "cannot be read"),
         (lambda f: (version(f) / MANIFEST).write_text("[]"), "cannot be read"),
-        (lambda f: (version(f) / MANIFEST).write_text('{"version": 3}'), "was changed"),
+        (lambda f: (version(f) / MANIFEST).write_text('{"version": 4}'), "was changed"),
     ],
 )
 def test_a_baseline_that_is_not_whole_is_one_error_that_says_what_to_do(

@@ -33,6 +33,7 @@ FORECASTS = [{"target": "a"}, {"target": "b"}]
         ({"forecasts": FORECASTS[:1]}, 1 + 3),
         ({"forecasts": FORECASTS}, 1 + 6),
         ({"forecasts": FORECASTS, "monitors": {"pit": False}}, 1 + 4),
+        ({"forecasts": FORECASTS, "monitors": {"attributions": True}}, 1 + 8),
         ({"forecasts": FORECASTS, "monitors": {"feature_shift": False}}, 6),
     ],
 )

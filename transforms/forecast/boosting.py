@@ -36,11 +36,13 @@ def boost(
     categories: Sequence[int],
     seed: int,
     parameters: dict[str, Any],
+    weights: Floats | None = None,
 ) -> tuple[str, ...]:
     """Grow boostings side by side on one table and return each as text.
 
     Separate boostings rather than one with several trees a round: a tree that is not due then costs
     nothing. Seeded and deterministic: the same bytes for the same input, on one LightGBM version.
+    Weights, shape (n,), multiply each row's gradient and hessian.
     """
     import lightgbm
 
@@ -64,7 +66,7 @@ def boost(
     for step in range(1, rounds + 1):
         for booster, learner in zip(boosters, learners, strict=True):
             if learner.due(step):
-                booster.update(fobj=_without_data(learner.objective))
+                booster.update(fobj=_without_data(learner.objective, weights))
     return tuple(b.model_to_string() if b.num_trees() else NO_TREES for b in boosters)
 
 
@@ -84,11 +86,45 @@ def leaves(model: str, X: Floats) -> NDArray[np.int32]:
     return np.asarray(found, np.int32).reshape(len(X), -1)
 
 
+def contributions(model: str, X: Floats) -> Floats:
+    """Return TreeSHAP's values by the trees' paths, shape (n, features + 1); the base is last."""
+    if model == NO_TREES:
+        return np.zeros((len(X), X.shape[1] + 1))
+    return np.asarray(_booster(model).predict(X, pred_contrib=True, num_threads=1), np.float64)
+
+
+def tree_structures(model: str) -> list[dict[str, Any]]:
+    """Return the root of each tree, as LightGBM dumps it."""
+    if model == NO_TREES:
+        return []
+    return [tree["tree_structure"] for tree in _booster(model).dump_model()["tree_info"]]
+
+
+def with_leaf_values(model: str, values: Sequence[Floats]) -> str:
+    """Return the model with other leaf values, one array for each tree."""
+    import lightgbm
+
+    if model == NO_TREES:
+        return NO_TREES
+    booster = lightgbm.Booster(model_str=model)
+    for tree, own in enumerate(values):
+        for leaf, value in enumerate(own):
+            booster.set_leaf_output(tree, leaf, float(value))
+    return str(booster.model_to_string())
+
+
 def _without_data(
-    objective: Callable[[Floats], tuple[Floats, Floats]],
+    objective: Callable[[Floats], tuple[Floats, Floats]], weights: Floats | None
 ) -> Callable[[Floats, Any], tuple[Floats, Floats]]:
-    """Return the objective with LightGBM's second argument, its Dataset, left unread."""
-    return lambda scores, _: objective(scores)
+    """Return the weighted objective with LightGBM's second argument, its Dataset, left unread."""
+    if weights is None:
+        return lambda scores, _: objective(scores)
+
+    def weighted(scores: Floats, _: object) -> tuple[Floats, Floats]:
+        gradient, hessian = objective(scores)
+        return gradient * weights, hessian * weights
+
+    return weighted
 
 
 @functools.lru_cache(maxsize=64)

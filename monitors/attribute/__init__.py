@@ -1,0 +1,1 @@
+"""What a shift cost: shares of a forecast's loss, in units of that loss."""
