@@ -44,11 +44,10 @@ from schemas.errors import ReferenceDataError, StreamFileError
 from schemas.stream import ForecastSpec, Stream
 from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
 from transforms.calibrate.cqr import calibrate
-from transforms.contract import ROW
 from transforms.forecast.frame import forecast_features, forecast_frame, interval_columns
 from transforms.forecast.select import fit_forecaster
 from transforms.lags import LAGGED
-from transforms.windows import time_spans
+from transforms.windows import row_spans, time_spans
 
 SAMPLE_ROWS = (
     100_000  # the basis and the forecasters are fitted on them; all rows go into the profile
@@ -306,7 +305,5 @@ def _windows_by_key(stream: Stream, sample: pa.Table) -> np.ndarray:
 def _window_of_rows(stream: Stream, sample: pa.Table) -> np.ndarray:
     if stream.window.length_seconds is not None and stream.time is not None:
         return time_spans(sample[stream.time.column], stream.window.length_seconds)
-    order = np.argsort(sample[ROW].to_numpy(), kind="stable")
-    spans = np.empty(len(order), dtype=np.int64)
-    spans[order] = np.arange(len(order)) // max(1, stream.window.rows or 1)
-    return spans
+    assert stream.window.rows is not None  # noqa: S101 (windows have a length or a count)
+    return row_spans(sample, 0, stream.window.rows)

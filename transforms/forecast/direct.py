@@ -19,6 +19,7 @@ from transforms.forecast.boosting import Learner, boost, leaves
 from transforms.forecast.empirical import CrossFit
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64] | Floats
 
 _TREES = 100
 _GRID = 100  # points that the distribution functions are kept at
@@ -33,7 +34,8 @@ class Direct:
     boosters: tuple[str, ...]  #: one
     levels: tuple[float, ...]
     grid: tuple[float, ...]
-    counts: tuple[NDArray[np.int64], ...]  #: per tree (leaves, grid): rows at or below, cumulated
+    #: per tree (leaves, grid): rows at or below, cumulated; floats where rows had weights
+    counts: tuple[Counts, ...]
 
     def quantiles(self, X: Floats) -> Floats:
         """Return the quantiles of each row, shape (n, levels)."""
@@ -64,14 +66,20 @@ class Direct:
             boosters=boosters,
             levels=tuple(state["levels"]),
             grid=tuple(state["grid"]),
-            counts=tuple(np.array(count, np.int64) for count in state["counts"]),
+            counts=tuple(np.array(count) for count in state["counts"]),
         )
 
 
 def fit_direct(
-    X: Floats, y: Floats, levels: Floats, *, categories: Sequence[int], seed: int
+    X: Floats,
+    y: Floats,
+    levels: Floats,
+    *,
+    categories: Sequence[int],
+    seed: int,
+    weights: Floats | None = None,
 ) -> Direct:
-    """Grow the forest and count the target in its leaves."""
+    """Grow the forest and count the target in its leaves, rows by their weights (positive)."""
     grid = _grid(y)
     boosters = boost(
         X,
@@ -87,13 +95,15 @@ def fit_direct(
             "feature_fraction_bynode": 0.6,
             "learning_rate": 1.0,
         },
+        weights=weights,
     )
     place = np.searchsorted(grid, y, side="left")  # of the first grid point at or above
     found = leaves(boosters[0], X)
-    counts = []
+    counts: list[Any] = []
+    own: Counts = np.ones(len(y), np.int64) if weights is None else weights
     for tree in range(found.shape[1]):
-        count = np.zeros((int(found[:, tree].max()) + 1, len(grid)), np.int64)
-        np.add.at(count, (found[:, tree], place), 1)
+        count = np.zeros((int(found[:, tree].max()) + 1, len(grid)), own.dtype)
+        np.add.at(count, (found[:, tree], place), own)
         counts.append(np.cumsum(count, axis=1))
     return Direct(
         boosters=boosters,
@@ -111,16 +121,20 @@ def cross_fit_direct(
     *,
     categories: Sequence[int],
     seed: int,
+    weights: Floats | None = None,
 ) -> CrossFit:
     """Fit on each fold's complement and forecast the fold."""
     quantiles = np.empty((len(y), len(levels)))
     for fold in np.unique(folds):
         test = folds == fold
-        model = fit_direct(X[~test], y[~test], levels, categories=categories, seed=seed)
+        own = None if weights is None else weights[~test]
+        model = fit_direct(
+            X[~test], y[~test], levels, categories=categories, seed=seed, weights=own
+        )
         quantiles[test] = model.quantiles(X[test])
     return CrossFit(
         quantiles=quantiles,
-        refit=lambda: fit_direct(X, y, levels, categories=categories, seed=seed),
+        refit=lambda: fit_direct(X, y, levels, categories=categories, seed=seed, weights=weights),
     )
 
 
@@ -161,9 +175,10 @@ def _grid(y: Floats) -> Floats:
     return np.unique(np.concatenate([points, atoms, np.nextafter(atoms, -np.inf)]))
 
 
-def _distribution(counts: NDArray[np.int64]) -> Floats:
+def _distribution(counts: Counts) -> Floats:
     """Turn cumulated counts of each leaf into a distribution function."""
-    return counts / np.maximum(counts[:, -1:], 1)
+    total = counts[:, -1:]
+    return counts / np.where(total > 0, total, 1)
 
 
 def _invert(distribution: Floats, grid: Floats, levels: Floats) -> Floats:

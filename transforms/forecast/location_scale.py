@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.forecast.boosting import Learner, boost, raw_scores
-from transforms.forecast.empirical import CrossFit, sample_quantiles
-from transforms.scores import pinball_loss
+from transforms.forecast.empirical import CrossFit, mean_pinball, sample_quantiles
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +75,7 @@ def cross_fit_location_scale(
     categories: Sequence[int],
     seed: int,
     stops: Sequence[int] = _STOPS,
+    weights: Floats | None = None,
 ) -> CrossFit:
     """Fit on each fold's complement, and choose the number of rounds among `stops` out of fold.
 
@@ -92,7 +92,8 @@ def cross_fit_location_scale(
     parameters = {stop: np.empty((len(y), 3)) for stop in stops}
     for fold in numbers:
         test = folds == fold
-        boosters = _grow(X[~test], scaled[~test], categories, seed, max(stops))
+        own = None if weights is None else weights[~test]
+        boosters = _grow(X[~test], scaled[~test], categories, seed, max(stops), own)
         for stop in stops:
             parameters[stop][test] = _parameters(boosters, X[test], stop)
 
@@ -103,17 +104,18 @@ def cross_fit_location_scale(
         quantiles = np.empty((len(y), len(levels)))
         for fold in numbers:
             test = folds == fold
-            pooled = sample_quantiles(residuals[~test], levels)
+            own = None if weights is None else weights[~test]
+            pooled = sample_quantiles(residuals[~test], levels, own)
             quantiles[test] = centre + unit * _quantiles(parameters[stop][test], pooled)
         quantiles = np.clip(quantiles, *limits)
-        loss = float(pinball_loss(y, quantiles, levels).mean())
+        loss = mean_pinball(y, quantiles, levels, weights)
         if loss < best_loss:
             best_loss, best_stop, best = loss, stop, quantiles
-    pooled = sample_quantiles(_residuals(parameters[best_stop], scaled), levels)
+    pooled = sample_quantiles(_residuals(parameters[best_stop], scaled), levels, weights)
 
     def refit() -> LocationScale:
         return LocationScale(
-            boosters=_grow(X, scaled, categories, seed, best_stop),
+            boosters=_grow(X, scaled, categories, seed, best_stop, weights),
             centre=centre,
             unit=unit,
             residuals=tuple(pooled.tolist()),
@@ -132,7 +134,12 @@ def _skew_due(step: int) -> bool:
 
 
 def _grow(
-    X: Floats, scaled: Floats, categories: Sequence[int], seed: int, rounds: int
+    X: Floats,
+    scaled: Floats,
+    categories: Sequence[int],
+    seed: int,
+    rounds: int,
+    weights: Floats | None,
 ) -> tuple[str, ...]:
     """Boost the three parameters of a Student-t with two half-scales by Fisher scoring.
 
@@ -173,6 +180,7 @@ def _grow(
         categories=categories,
         seed=seed,
         parameters=_PARAMETERS,
+        weights=weights,
     )
 
 

@@ -21,10 +21,10 @@ from transforms.forecast.empirical import (
     CrossFit,
     QuantileModel,
     cross_fit_climatology,
+    mean_pinball,
 )
 from transforms.forecast.features import Features, learn_features
 from transforms.forecast.location_scale import LocationScale, cross_fit_location_scale
-from transforms.scores import pinball_loss
 
 Floats = NDArray[np.float64]
 
@@ -160,6 +160,7 @@ def fit_forecaster(
     levels: Sequence[float],
     folds: NDArray[np.int64],
     seed: int,
+    weights: Floats | None = None,
 ) -> Fitted:
     """Fit location-scale, direct and climatology, and keep the best out of fold.
 
@@ -174,6 +175,8 @@ def fit_forecaster(
         errors of dependent rows look too small.
     seed : int
         The same table and seed give the same forecaster, bit for bit.
+    weights : float64 array, shape (rows,)
+        How much each row counts, in units of a row; those of 0 are left out. None: each counts 1.
 
     Returns
     -------
@@ -200,10 +203,15 @@ def fit_forecaster(
             f"target {target!r} has no value in any of {table.height} rows; a forecaster needs at "
             "least one: check the column, or leave out the forecast"
         )
+    if weights is not None:
+        known &= weights > 0
+        if not known.any():
+            raise SourceError(f"no row with a value of target {target!r} has a positive weight")
+        weights = weights[known]
     encoding = learn_features(table, features)
     X, y, fold = encoding.matrix(table)[known], outcome[known], np.asarray(folds)[known]
     tau = np.asarray(levels, np.float64)
-    chosen, losses = _choose(X, y, fold, tau, encoding.category_positions, seed)
+    chosen, losses = _choose(X, y, fold, tau, encoding.category_positions, seed, weights)
     out_of_fold = np.full((table.height, len(tau)), np.nan)
     out_of_fold[known] = chosen.quantiles
     return Fitted(
@@ -235,41 +243,42 @@ def _choose(
     levels: Floats,
     categories: Sequence[int],
     seed: int,
+    weights: Floats | None,
 ) -> tuple[CrossFit, dict[str, float]]:
     """Return the best cross-fit on all rows, and the losses of those compared."""
     if len(np.unique(folds)) < 2:
-        folds = np.arange(len(y)) % 2 if len(y) > 1 else folds
+        folds = np.arange(len(y)) * 2 // len(y) if len(y) > 1 else folds
     climatology = (
-        cross_fit_climatology(y, folds, levels)
+        cross_fit_climatology(y, folds, levels, weights)
         if len(y) > 1
         else CrossFit(
             np.tile(y[:, None], len(levels)), lambda: Climatology((float(y[0]),) * len(levels))
         )
     )
-    losses = {Climatology.kind: _loss(y, climatology.quantiles, levels)}
+    losses = {Climatology.kind: mean_pinball(y, climatology.quantiles, levels, weights)}
     if len(y) < FEWEST_ROWS or X.shape[1] == 0 or y.min() == y.max():
         return climatology, losses
     some = np.arange(0, len(y), -(-len(y) // _ROWS_TO_CHOOSE))
+    own = None if weights is None else weights[some]
     trials: dict[str, CrossFit] = {}
     for kind, cross_fit in _CROSS_FITS.items():
         trials[kind] = cross_fit(
-            X[some], y[some], folds[some], levels, categories=categories, seed=seed
+            X[some], y[some], folds[some], levels, categories=categories, seed=seed, weights=own
         )
-        losses[kind] = _loss(y[some], trials[kind].quantiles, levels)
-    losses[Climatology.kind] = _loss(y[some], climatology.quantiles[some], levels)
+        losses[kind] = mean_pinball(y[some], trials[kind].quantiles, levels, own)
+    losses[Climatology.kind] = mean_pinball(y[some], climatology.quantiles[some], levels, own)
     best = min(losses, key=losses.__getitem__)
     if best == Climatology.kind:
         return climatology, losses
     chosen = trials[best]
     if len(some) < len(y):
-        chosen = _CROSS_FITS[best](X, y, folds, levels, categories=categories, seed=seed)
-    if _loss(y, chosen.quantiles, levels) >= _loss(y, climatology.quantiles, levels):
+        chosen = _CROSS_FITS[best](
+            X, y, folds, levels, categories=categories, seed=seed, weights=weights
+        )
+    lost, least = (mean_pinball(y, c.quantiles, levels, weights) for c in (chosen, climatology))
+    if lost >= least:
         return climatology, losses
     return chosen, losses
-
-
-def _loss(y: Floats, quantiles: Floats, levels: Floats) -> float:
-    return float(pinball_loss(y, quantiles, levels).mean())
 
 
 def _digest(text: str) -> str:

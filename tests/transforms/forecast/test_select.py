@@ -334,3 +334,11 @@ def test_quantiles_never_cross_whatever_the_target(
     fitted = fit(table, ["x"], tuple(level / 100 for level in sorted(levels)))
     for quantiles in (fitted.predict(table), fitted.out_of_fold):
         assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_one_fold_of_many_rows_is_halved(rng: np.random.Generator) -> None:
+    """More rows than the kind is chosen on, all of one fold: both halves are among the chosen."""
+    table = pl.DataFrame({"x": rng.normal(size=10_001)})
+    table = table.with_columns(y=2 * pl.col("x") + pl.Series(rng.normal(size=10_001)))
+    fitted = fit_forecaster(table, "y", ["x"], (0.1, 0.5, 0.9), np.zeros(10_001, np.int64), 1)
+    assert fitted.kind == "location_scale"
