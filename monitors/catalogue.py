@@ -5,7 +5,8 @@ so a query reads their value or a ratio of two, not a rate across runs. A stream
 one run that goes on: its counters never go down, and what late rows revise counts anew. Keys of a
 stream are added up, or their strongest evidence is taken: a metric has no key label, and so the
 number of series does not grow with the data. Only the top features of the latest window have a
-series of their own.
+series of their own, and its strongest alarms one each that names key and feature; it goes with its
+window.
 
 What is read from a topic of findings has no forecasts, rows, expectations, episodes, sentinel or
 batch: those metrics are absent. Its counters begin at the oldest finding that the topic still has.
@@ -20,6 +21,7 @@ PREFIX = "tidegauge_"
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 TOP_FEATURES = 20  # features with a series of their own; the findings hold all of them
+TOP_ALARMS = 5  # alarms that are told in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ CATALOGUE: tuple[Metric, ...] = (
         "0 or 1",
         "monitor",
         "1 if the monitor raised an alarm, for any key, in its latest window.",
+    ),
+    _metric(
+        "alarm_info",
+        "gauge",
+        "always 1",
+        "monitor rank key subject kind since finding explanation page",
+        f"An alarm of the latest window in words: the strongest {TOP_ALARMS}, the first of each "
+        "monitor first. `rank` counts within a monitor; `page` is the address of the finding's "
+        "page, where one is served.",
     ),
     _metric(
         "episodes_total",

@@ -27,6 +27,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from monitors.alarm_series import alarm_series
 from monitors.alarms.sentinel import alarms_allowed
 from monitors.budget import false_alarms_allowed, forecast_monitors
 from monitors.catalogue import CATALOGUE, PREFIX, TOP_FEATURES, Metric
@@ -50,16 +51,18 @@ _FAMILY_OF_KIND = {
 Value = float | tuple[list[tuple[str, float]], float] | tuple[int, float]
 
 
-def collect(snapshot: RunSnapshot, allow: Collection[str] = ()) -> list[Family]:
+def collect(snapshot: RunSnapshot, allow: Collection[str] = (), *, pages: str = "") -> list[Family]:
     """Return the metric families of a run, in the catalogue's order.
 
     Parameters
     ----------
     allow : features that have a series of their own whatever their score.
+    pages : address of the pages of findings, up to their id; empty where none are served.
     """
     stream = Stream.model_validate(snapshot.manifest["stream"])
     series = chain(
         _findings(snapshot.found, stream, allow),
+        alarm_series(snapshot.found, _monitors_on(stream), pages),
         _episodes(snapshot, stream),
         _sentinel(snapshot, stream),
         _forecasts(snapshot, stream),
@@ -88,6 +91,7 @@ def collect_findings(
     """
     series = chain(
         _findings(found, stream, allow),
+        alarm_series(found, _monitors_on(stream), ""),
         [("windows_closed_total", (), closed)],
         _time("last_commit_timestamp_seconds", committed),
         _time("watermark_timestamp_seconds", found.watermark),

@@ -47,6 +47,9 @@ COLUMNS = (
     "statistic",
     "threshold",
     "alarm",
+    "explanation",
+    "kind",
+    "since",
 )
 
 

@@ -1,13 +1,39 @@
-"""`tidegauge explain`: one finding, and what else happened in its window."""
+"""`tidegauge explain`: one finding and its cause, as text for a terminal of 80 columns."""
 
 from __future__ import annotations
 
+import shlex
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 
+from monitors.attribute.attribution import Attribution
+from monitors.cause.quantile_shift import QuantileShift
+from monitors.cause.record import Cause
+from monitors.explain.conditional import Conditional
+from monitors.explain.maps import ShiftMap
+from pipelines.causes import Causes
+from pipelines.report.cause_words import (
+    MONITORS,
+    answers,
+    clause,
+    map_words,
+    move_words,
+    signed,
+    similar_words,
+)
+from pipelines.report.words import moment, number, shorten
 from pipelines.run_folder import Run
-from schemas.errors import OutputError, did_you_mean
+from schemas.records import Finding
+
+WIDTH = 80
+MOST_ROWS = 14  # of the course over time
+MOST_BARS = 6
+_BAR = 24  # columns of the longest bar
+_SHOWN = (0, 4, 9, 14, 18)  # of the levels: 5, 25, 50, 75 and 95 %
 
 #: What a statistic is, by `alarms.control`.
 _SCALES = {
@@ -17,86 +43,176 @@ _SCALES = {
 }
 
 
-def explain_finding(run: Run, finding_id: str) -> str:
-    """Return what is known of a finding, as text.
+def explain_finding(run: Run, finding_id: str, baseline: Path | None = None) -> str:
+    """Return what is known of a finding and its cause, as text.
+
+    Parameters
+    ----------
+    finding_id : the whole of it, or a beginning that no other has.
+    baseline : folder of the run's baselines; None: where it was when the run was made.
 
     Raises
     ------
     OutputError
-        When the run has no such finding.
+        When the run has no such finding, or a part of it is damaged.
     """
-    findings = run.table("findings")
-    found = findings.filter(pl.col("id").str.starts_with(finding_id))
-    if found["id"].n_unique() != 1 or not finding_id:
-        near = did_you_mean(finding_id, findings["id"].to_list())
-        what = "no finding" if found.is_empty() else "more than one finding"
-        message = f"{run.folder}: {what} has the id {finding_id!r}{near}"
-        raise OutputError(message)
-    one = found.row(0, named=True)
-    same = ["key", "window_start", "window_end", "window_index"]
-    beside = findings.filter(
-        *(pl.col(name).eq_missing(pl.lit(one[name], dtype=findings.schema[name])) for name in same),
-        pl.col("alarm"),
-        pl.col("id") != one["id"],
-    ).sort("monitor", "rank")
-    unit = None
-    if one["subject"] in run.stream.columns:
-        unit = run.stream.columns[one["subject"]].unit
-    lines = [
-        f"{one['subject']}{f' [{unit}]' if unit else ''}: {one['explanation']}",
-        f"  {'ALARM' if one['alarm'] else 'no alarm'} of {one['monitor']} ({one['method']})",
-        f"  window     {_window(one)}",
+    causes = Causes(run, baseline)
+    finding = causes.find(finding_id)
+    cause = causes.cause(finding)
+    parts = [
+        _head(cause, run),
+        *_tables(cause),
+        _listed("What to check", (_sentence(text) for text in cause.checks)),
+        _listed("Also alarmed in this window", (_beside(other) for other in cause.beside)),
+        _listed("Similar shifts before", (_similar(found) for found in cause.similar)),
+        _listed("Not shown", (_sentence(text) for text in cause.notes)),
+        [f"Pictures of it: tidegauge report {shlex.quote(str(run.folder))}"],
     ]
-    if one["statistic"] is not None:
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _head(cause: Cause, run: Run) -> list[str]:
+    finding = cause.finding
+    unit = f" [{cause.unit}]" if cause.unit else ""
+    lines = [
+        *_wrapped(f"{finding.subject}{unit}: {clause(finding.subject, finding.explanation)}", ""),
+        f"  {'ALARM' if finding.alarm else 'no alarm'} of {finding.monitor} ({finding.method})",
+        "",
+    ]
+    for question, sentences in answers(cause):
+        lines += _field(question, " ".join(sentences))
+    if finding.statistic is not None:
         scale = _SCALES[run.stream.alarms.control]
         lines += [
-            f"  evidence   {one['statistic']:.2f} ({scale}), alarm above {one['threshold']:.2f}",
-            f"  p-value    {one['p_value']:.2g} for this subject alone",
-            f"  effect     {one['effect']:.2f}, rank {one['rank']}",
+            "",
+            f"  evidence   {finding.statistic:.2f} ({scale}), alarm above {finding.threshold:.2f}",
+            f"  p-value    {finding.p_value:.2g} for this subject alone",
+            f"  effect     {finding.effect:.2f}, rank {finding.rank}",
         ]
-    lines += [
-        f"  rows       {one['rows']:,}",
-        f"  baseline   {one['baseline_id']}",
-        *(f"  episode    {_episode(row)}" for row in _around(run, one)),
-        f"  id         {one['id']}",
+    return [
+        *lines,
+        f"  rows       {finding.rows:,}",
+        f"  baseline   {finding.baseline_id}",
+        f"  id         {finding.id}",
     ]
-    if beside.height:
-        lines.append("also alarmed in this window:")
-        lines += [
-            f"  {row['monitor']}  {row['subject']}: {row['explanation']}"
-            for row in beside.iter_rows(named=True)
+
+
+def _tables(cause: Cause) -> Iterator[list[str]]:
+    unit = f", {cause.unit}" if cause.unit else ""
+    if cause.course is not None and cause.course.times is not None:
+        yield [f"Read and expected{unit}", *_course(cause.course)]
+    if cause.shift is not None:
+        yield [f"Quantiles of what it read less what was expected{unit}", *_shift(cause.shift)]
+    if cause.own_shift is not None:
+        yield [f"Its own quantiles{unit}", *_shift(cause.own_shift)]
+    for cost in cause.attributions:
+        if cost.shares:
+            yield [_cost_title(cost), *_shares(cost)]
+    if cause.targets:
+        yield [
+            "Did the target itself move?",
+            *(line for found in cause.targets for line in _wrapped(found.sentence, "  ")),
         ]
-    return "\n".join(lines)
+    if cause.maps:
+        yield ["The map from the reference to this window", *_map(cause, cause.maps[0])]
 
 
-def _around(run: Run, finding: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the episode that a finding belongs to, if it belongs to one."""
-    about = [pl.col(name) == finding[name] for name in ("key", "monitor", "subject")]
-    ends = {"start": "window_start", "start_index": "window_index"}
-    for end, name in ends.items():
-        if finding[name] is not None:
-            last = end.replace("start", "end")
-            until = finding[name.replace("start", "end")]
-            about += [pl.col(end) <= finding[name], pl.col(last) >= until]
-    return run.table("episodes").filter(about).to_dicts()
+def _course(course: Conditional) -> Iterator[str]:
+    """Yield a line per stretch of the window: mean read, mean expected, and the difference."""
+    off = course.observed - course.expected
+    known = np.flatnonzero(np.isfinite(off))
+    stretches = [part for part in np.array_split(known, min(MOST_ROWS, len(known))) if len(part)]
+    means = [
+        (int(part[0]), course.observed[part].mean(), course.expected[part].mean())
+        for part in stretches
+    ]
+    most = max((abs(read - due) for _, read, due in means), default=0.0)
+    yield f"  {'from':20}{'read':>9}{'expected':>10}{'off':>9}"
+    for first, read, due in means:
+        assert course.times is not None  # noqa: S101 (asked for with times only)
+        at = np.datetime64(int(course.times[first]), "us").item()
+        bar = _bar(read - due, most)
+        line = f"  {moment(at):20}{number(read):>9}{number(due):>10}{signed(read - due):>9}  {bar}"
+        yield line.rstrip()
 
 
-def _episode(episode: dict[str, Any]) -> str:
-    start, end = (
-        f"window {episode[f'{name}_index']}"
-        if episode[name] is None
-        else f"{episode[name]:%Y-%m-%d %H:%M}"
-        for name in ("start", "end")
+def _shift(found: QuantileShift) -> Iterator[str]:
+    yield f"  {'quantile':>8}{'before':>11}{'after':>11}{'moved by':>11}   95 % limits"
+    for place in _SHOWN:
+        limits = f"{signed(found.low[place])} to {signed(found.high[place])}"
+        yield (
+            f"  {100 * found.levels[place]:>6.0f} %{number(found.before[place]):>11}"
+            f"{number(found.after[place]):>11}{signed(found.shift[place]):>11}   {limits}"
+        )
+
+
+def _cost_title(cost: Attribution) -> str:
+    unit = f", {cost.unit}" if cost.unit else ""
+    return f"What moved the {cost.loss} of the forecast of {cost.target}{unit}"
+
+
+def _shares(cost: Attribution) -> Iterator[str]:
+    shown = sorted(cost.shares, key=lambda share: -abs(share.amount))[:MOST_BARS]
+    most = max(abs(share.amount) for share in shown)
+    for share in shown:
+        limits = f"({signed(share.low)} to {signed(share.high)})"
+        bar = _bar(share.amount, most, 12)
+        name = shorten(share.mechanism, 28)
+        yield f"  {name:28}{signed(share.amount):>9} {limits:22} {bar}".rstrip()
+    if cost.note:
+        yield from _wrapped(cost.note, "  ")
+
+
+def _map(cause: Cause, found: ShiftMap) -> Iterator[str]:
+    yield from _wrapped(_sentence(map_words(cause)), "  ")
+    step = found.steps[found.chosen]
+    for cluster in range(len(step.moves)):
+        if len(step.moves) > 1:
+            yield f"  {step.sizes[cluster]:.0%} of the rows".replace("%", " %")
+        for place, column in enumerate(step.columns):
+            if column in cause.scales:
+                yield f"  {shorten(column, 28):28} {move_words(cause, found, cluster, place)}"
+
+
+def _listed(title: str, texts: Iterator[str]) -> list[str]:
+    lines = [line for text in texts for line in _wrapped(text, "  - ", "    ")]
+    return [title, *lines] if lines else []
+
+
+def _beside(other: Finding) -> str:
+    monitor = MONITORS.get(other.monitor, other.monitor)
+    return f"{other.subject} ({monitor}): {clause(other.subject, other.explanation)}; {other.id}"
+
+
+def _similar(found: Any) -> str:
+    return f"{similar_words(found)}; {found.finding_id}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _field(name: str, text: str) -> list[str]:
+    return _wrapped(text, f"  {name:11}", " " * 13)
+
+
+def _wrapped(text: str, first: str, then: str | None = None) -> list[str]:
+    indent = first if then is None else then
+    return textwrap.wrap(
+        text.replace("\u00a0", " "),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    effect = "" if episode["effect"] is None else f", mean effect {episode['effect']:.2f}"
-    state = "still open" if episode["open"] else "ended"
-    windows = "1 window" if episode["windows"] == 1 else f"{episode['windows']} windows"
-    return f"{episode['id']}: {windows} from {start} to {end}{effect}, {state}"
 
 
-def _window(finding: dict[str, object]) -> str:
-    key = "" if finding["key"] == "{}" else f", key {finding['key']}"
-    if finding["window_start"] is None:
-        return f"number {finding['window_index']}{key}"
-    start, end = finding["window_start"], finding["window_end"]
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{key}"
+def _bar(value: float, most: float, width: int = _BAR) -> str:
+    """Return a bar of eighths of a column; one with a minus before it where it is negative."""
+    if not most > 0 or not np.isfinite(value):
+        return ""
+    eighths = round(8 * width * abs(value) / most)
+    full, rest = divmod(eighths, 8)
+    bar = "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+    return f"−{bar}" if value < 0 and bar else bar

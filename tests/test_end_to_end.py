@@ -180,7 +180,7 @@ def test_from_rows_to_whoever_is_told(
     small: Watched,
     tmp_path: Path,
 ) -> None:
-    """A sensor is shuffled: the webhook names stream and sensor; it is mended: resolved."""
+    """A sensor is shuffled: the webhook says which and how, and links to why; mended: resolved."""
     table = current_rows()
     replayed = tmp_path / "rows.parquet"
 
@@ -210,9 +210,18 @@ def test_from_rows_to_whoever_is_told(
             closed = time.time()
             alert = until(told, drift("firing"))
             sys.stdout.write(f"closing row to webhook: {alert['at'] - closed:.1f} s\n")
+            page = read(alert["annotations"]["finding_url"]) if served.is_dir() else ""
             send(MOVED_WEEK + 1, MOVED_WEEK + 3)
             resolved = until(told, drift("resolved"))
     assert alert["labels"]["stream"] == "sensors"
     assert MOVED in alert["annotations"]["description"]
+    summary = alert["annotations"]["summary"]
+    assert summary.startswith(f"sensors: {MOVED} no longer follows the other features")
+    if served.is_dir():
+        link = f"http://{scraped}/findings/"
+        assert alert["annotations"]["finding_url"].startswith(link)
+        assert f'<h1 class="alarmed">{MOVED} no longer follows' in page
+    else:  # a topic holds no rows to explain a finding with
+        assert not alert["annotations"]["finding_url"]
     assert resolved["startsAt"] == alert["startsAt"]
     assert not [a for a in told if a["at"] < quiet and drift("firing")(a)]

@@ -86,19 +86,20 @@ SHARPNESS = (
     Panel(
         "lines",
         "Evidence of the forecast monitors",
-        "Evidence that the forecasts of the latest window no longer fit their outcomes, and what "
-        "it has to pass to raise an alarm.",
+        "Evidence that the forecasts of the latest window no longer fit their outcomes, or that a "
+        "feature adds something else to them (attributions), and what it has to pass to raise an "
+        "alarm.",
         "none",
         12,
         [
             Query(
                 "max by (monitor) (tidegauge_drift_log_evidence"
-                f'{{{S},monitor=~"coverage|pinball|pit"}})',
+                f'{{{S},monitor=~"coverage|pinball|pit|attributions"}})',
                 "{{monitor}}",
             ),
             Query(
                 "max by (monitor) (tidegauge_drift_log_evidence_threshold"
-                f'{{{S},monitor=~"coverage|pinball|pit"}})',
+                f'{{{S},monitor=~"coverage|pinball|pit|attributions"}})',
                 "{{monitor}} threshold",
             ),
         ],

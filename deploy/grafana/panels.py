@@ -61,6 +61,19 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Where a click on a row of a table leads: the address that is in one of its columns."""
+
+    title: str
+    column: str
+
+    def build(self, kind: str) -> dashboard.DashboardLink:
+        """Return the link; only tables have rows."""
+        assert kind == "table"  # noqa: S101 (a mistake in a board)
+        return dashboard.DashboardLink(self.title).url(f"${{__data.fields.{self.column}}}")
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """PromQL, and the legend of its series; in a table, the title and unit of its column."""
 
@@ -79,7 +92,7 @@ class Panel:
     unit: str  #: in Grafana's spelling
     width: int
     queries: Sequence[Query]
-    link: Link | None = None
+    link: Link | Page | None = None
 
     def build(self, number: int) -> _Drawn:
         """Return the panel as Grafana's SDK builds it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boards import STREAM, Board
-from panels import Link, Panel, Query
+from panels import Link, Page, Panel, Query
 
 S = 'stream="$stream"'
 
@@ -83,6 +83,23 @@ STATE = (
 )
 
 WHERE = (
+    Panel(
+        "table",
+        "Alarms in words",
+        "The strongest alarms of the latest window: which sensor, how, since when. A click opens "
+        "the finding's page, where one is served: what it read and should have read, what it "
+        "cost, and what to check.",
+        "none",
+        24,
+        [
+            Query(
+                "max by (monitor, subject, key, explanation, since, page) "
+                f"(tidegauge_alarm_info{{{S}}})",
+                "alarms",
+            )
+        ],
+        Page("Open the finding", "page"),
+    ),
     Panel(
         "bars",
         "Strongest features",

@@ -13,10 +13,14 @@ from schemas.errors import OutputError
 __all__ = ["render", "write_report"]
 
 
-def write_report(run: Run, out: Path) -> Path:
+def write_report(run: Run, out: Path, baseline: Path | None = None) -> Path:
     """Write the report of a run as one HTML file that needs no network, and return its path.
 
-    The same run gives the same bytes.
+    The same run and baseline give the same bytes.
+
+    Parameters
+    ----------
+    baseline : folder of the run's baselines; None: where it was when the run was made.
 
     Raises
     ------
@@ -26,7 +30,7 @@ def write_report(run: Run, out: Path) -> Path:
     if out.is_dir():
         message = f"{out}: is a folder; name the file to write, such as {out / 'report.html'}"
         raise OutputError(message)
-    page = render(run).encode()
+    page = render(run, baseline).encode()
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

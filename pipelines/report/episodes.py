@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.report.findings import MONITORS
+from pipelines.report.cause_words import MONITORS
 from pipelines.report.words import key_label, moment, window_label
 from pipelines.run_folder import Run
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from pipelines.report.words import tick
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -96,6 +98,7 @@ def draw(
     width, height : CSS pixels.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with mpl.rc_context(), warnings.catch_warnings():
@@ -106,8 +109,21 @@ def draw(
         figure = Figure(figsize=(width / _POINTS, height / _POINTS), layout="constrained")
         paint(figure, figure.add_subplot())
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata=_NO_METADATA)
+        # `savefig` would draw twice: once for nothing, to know what a bounding box needs.
+        FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)
     return Markup(_inline(file.getvalue(), name))  # noqa: S704 (matplotlib escapes its texts)
+
+
+def date_axis(axes: Axes) -> None:
+    """Label round times in the words of the page; to be called when the limits are set."""
+    from matplotlib.dates import AutoDateLocator, num2date
+
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=5, maxticks=10))
+    low, high = axes.get_xlim()
+    shown = [place for place in axes.get_xticks() if low <= place <= high]
+    times = [num2date(place) for place in shown]
+    previous = [None, *times[:-1]]
+    axes.set_xticks(shown, [tick(*pair) for pair in zip(times, previous, strict=True)])
 
 
 def _inline(svg: str, name: str) -> str:

@@ -10,30 +10,16 @@ from typing import Any
 import polars as pl
 
 from monitors.budget import FORECAST_MONITORS, false_alarms_allowed
+from pipelines.causes import finding_of
+from pipelines.report.cause_words import MONITORS, clause, effect, sentence
 from pipelines.report.forecasts import Series
 from pipelines.report.timeline import COLUMNS, Bounds, Timeline
-from pipelines.report.words import NBSP, NONE, chance, count, key_label, listed, number
+from pipelines.report.words import chance, count, key_label, listed, moment, number
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
 NAMED_OPEN = 3  # names of a card that are shown; more are folded
 MOST_ALARMS = 20  # cards on the page; the table of findings holds the rest
-
-MONITORS = {
-    "feature_shift": "feature shift",
-    "ks": "Kolmogorov-Smirnov distance",
-    "wasserstein": "Wasserstein distance",
-    "energy": "energy distance",
-    "jensen_shannon": "Jensen-Shannon distance",
-    "psi": "population stability index",
-    "chi_square": "chi-square of the shares",
-    "missing_rate": "missing values",
-    "new_category": "new categories",
-    "range": "values outside the range",
-    "coverage": "coverage of the forecast interval",
-    "pinball": "pinball loss of the forecast",
-    "pit": "calibration of the forecast quantiles",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +49,15 @@ class Alarm:
         tuple[str, str, str], ...
     ]  #: target, what its forecasts did, which monitors alarmed
     strength: float  #: largest statistic, in thresholds
+
+    @property
+    def lead(self) -> Named:
+        """Return what to look at first: the first name, or one whose partner is known.
+
+        Two sensors that read each other's values make every neighbour look wrong.
+        """
+        swapped = (item for item in self.named if item.finding.kind == "swapped")
+        return next(swapped, self.named[0])
 
     @property
     def title(self) -> str:
@@ -137,11 +132,6 @@ def _alarm(
     )
 
 
-def finding_of(row: Mapping[str, Any]) -> Finding:
-    """Return a row of the findings table as a record."""
-    return Finding(**{name: row[name] for name in Finding.__dataclass_fields__})
-
-
 def _named(row: Mapping[str, Any], run: Run) -> Named:
     finding = finding_of(row)
     ratio = row["ratio"]
@@ -153,36 +143,9 @@ def _named(row: Mapping[str, Any], run: Run) -> Named:
         evidence=f"{number(finding.statistic)} against a threshold of "
         f"{number(finding.threshold)}{times}",
         chance=chance(finding.p_value),
-        effect=_effect(finding),
+        effect=effect(finding),
         command=f"tidegauge explain {row['id']} --run {shlex.quote(str(run.folder))}",
     )
-
-
-def _effect(finding: Finding) -> str:
-    """Return an effect in the words of its monitor."""
-    if finding.effect is None:
-        return NONE
-    if finding.monitor == "feature_shift":
-        return f"{number(finding.effect)} conditional standard deviations"
-    if finding.monitor == "wasserstein":
-        return f"{number(finding.effect)} standard deviations of the reference"
-    if finding.monitor == "coverage":
-        return f"{100 * finding.effect:+.1f} points of coverage".replace("-", "−")
-    if finding.monitor == "pinball":
-        return f"{100 * finding.effect:+.0f}{NBSP}% of loss".replace("-", "−")
-    return number(finding.effect)
-
-
-def clause(subject: str, explanation: str) -> str:
-    """Return an explanation without its subject, so that it can follow the subject's name."""
-    text = explanation.strip().removeprefix(f"{subject} ").removesuffix(".")
-    return text or "changed"
-
-
-def sentence(subject: str, explanation: str) -> str:
-    """Return an explanation as a sentence that stands under its subject's name."""
-    text = clause(subject, explanation)
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def verdict(alarms: Sequence[Alarm], findings: pl.DataFrame, run: Run) -> str:
@@ -195,15 +158,17 @@ def verdict(alarms: Sequence[Alarm], findings: pl.DataFrame, run: Run) -> str:
     if not alarms:
         return f"Nothing alarmed {of}"
     strongest = max(alarms, key=lambda alarm: alarm.strength)
-    first = strongest.named[0]
-    says = clause(first.finding.subject, first.finding.explanation)
+    first = strongest.lead
+    says = clause(first.finding.subject, first.finding.explanation, first.finding.since)
     others = len({item.finding.subject for item in strongest.named}) - 1
     more = f" (and {others} more)" if others else ""
     where = f", {strongest.of}" if strongest.of else ""
+    since = first.finding.since
+    when = strongest.when if since is None else f"since {moment(since)}"
     lead = ":" if len(alarms) == 1 else ". The strongest:"
     return (
         f"{count(len(alarms), 'alarm')} {of}{lead} "
-        f"{first.finding.subject}{more}, {strongest.when}{where}, {says}"
+        f"{first.finding.subject}{more}, {when}{where}, {says}"
     )
 
 

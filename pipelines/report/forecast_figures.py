@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pipelines.report.figure import Plot, colour, draw
+from pipelines.report.figure import Plot, colour, date_axis, draw
 from pipelines.report.findings import Alarm
 from pipelines.report.forecasts import FloatArray, Series
 from pipelines.report.timeline import Timeline
-from pipelines.report.words import count, key_label, number, percent, shorten, span, tick
+from pipelines.report.words import count, key_label, number, percent, shorten, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +170,7 @@ def _paint_fan(
     if len(x) > 1:
         axes.set_xlim(x[0], x[-1])
     if item.in_time:
-        _date_axis(axes)
+        date_axis(axes)
     else:
         axes.set_xlabel("position in the source (rows)")
     axes.grid(axis="y")
@@ -192,18 +192,6 @@ def _bounds(frame: pl.DataFrame, lower: str, upper: str) -> tuple[Any, Any]:
         pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in (lower, upper)
     )
     return finite[lower].to_numpy(), finite[upper].to_numpy()
-
-
-def _date_axis(axes: Axes) -> None:
-    """Label round times in the words of the page; to be called when the limits are set."""
-    from matplotlib.dates import AutoDateLocator, num2date
-
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=5, maxticks=10))
-    low, high = axes.get_xlim()
-    shown = [place for place in axes.get_xticks() if low <= place <= high]
-    times = [num2date(place) for place in shown]
-    previous = [None, *times[:-1]]
-    axes.set_xticks(shown, [tick(*pair) for pair in zip(times, previous, strict=True)])
 
 
 def _with_unit(text: str, item: Series) -> str:

@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitors.rollup import ALL_KEYS
+from pipelines.report.cause_words import MONITORS
 from pipelines.report.figure import Plot, colour, draw
-from pipelines.report.findings import MONITORS, Alarm
+from pipelines.report.findings import Alarm
 from pipelines.report.timeline import COLUMNS, Timeline
 from pipelines.report.words import count, key_label, listed, number, shorten
 from schemas.stream import Stream

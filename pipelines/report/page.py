@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipelines.causes import Causes
+from pipelines.report.cause_view import CauseView, view
+from pipelines.report.cause_words import MONITORS
 from pipelines.report.episodes import episode_rows
 from pipelines.report.findings import (
-    MONITORS,
     MOST_ALARMS,
     NAMED_OPEN,
     Alarm,
@@ -27,6 +30,7 @@ from pipelines.report.forecasts import Series, read_series
 from pipelines.report.heatmap import heat_map, keys_shown, legend
 from pipelines.report.keys import key_rows, number_of_keys, subject_rows
 from pipelines.report.quality import MOST_COLUMNS, column_rows, expectations, reject_reasons
+from pipelines.report.template import template
 from pipelines.report.timeline import COLUMNS, Timeline, timeline
 from pipelines.report.words import (
     NBSP,
@@ -35,7 +39,6 @@ from pipelines.report.words import (
     key_label,
     moment,
     number,
-    percent,
     span,
     window_label,
 )
@@ -44,6 +47,7 @@ from schemas.errors import OutputError
 from schemas.monitors import FeatureShift
 
 MOST_FINDINGS = 500
+MOST_CAUSES = 10  # alarms whose cause is drawn; a command tells those of the others
 OPEN_FINDINGS = 60  # a longer table is folded
 
 _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
@@ -69,8 +73,12 @@ class FindingRow:
     id: str
 
 
-def render(run: Run) -> str:
+def render(run: Run, baseline: Path | None = None) -> str:
     """Return the report of a run as one HTML document.
+
+    Parameters
+    ----------
+    baseline : folder of the run's baselines; None: where it was.
 
     Raises
     ------
@@ -78,34 +86,25 @@ def render(run: Run) -> str:
         When a part of the run is damaged.
     """
     try:
-        return _render(run)
+        return _render(run, baseline)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).partition("\n")[0]
         message = f"{run.folder}: a part of this run cannot be read: {reason}; run again"
         raise OutputError(message) from error
 
 
-def _render(run: Run) -> str:
+def _render(run: Run, baseline: Path | None) -> str:
     findings = latest(run)
     summaries = run.table("summaries")
     windows = timeline([findings, summaries])
     series = read_series(run, windows)
     alarms = alarms_of(findings, windows, series, run)
-    environment = Environment(
-        loader=PackageLoader("pipelines.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent, count=count)
-    template = environment.get_template("report.html.j2")
-    return template.render(
+    return template("report.html.j2").render(
         run=run,
         rows=run.manifest["rows"],
         findings_folder=str(run.folder / "findings"),
         **_header(run, findings, windows, alarms),
-        **_alarms(findings, alarms, run),
+        **_alarms(findings, alarms, run, baseline),
         **_keys(findings),
         **_time_axis(findings, windows, alarms, run),
         **_forecasts(series, windows, alarms, findings),
@@ -164,17 +163,31 @@ def budget_words(text: str) -> str:
     return f"{amount} {noun} per {' '.join([per, *rest])}"
 
 
-def _alarms(findings: pl.DataFrame, alarms: list[Alarm], run: Run) -> dict[str, Any]:
+def _alarms(
+    findings: pl.DataFrame, alarms: list[Alarm], run: Run, baseline: Path | None
+) -> dict[str, Any]:
     strongest = sorted(alarms, key=lambda alarm: -alarm.strength)[:MOST_ALARMS]
+    causes = _causes(strongest[:MOST_CAUSES], run, baseline)
     shift = run.stream.monitors.feature_shift
     return {
         "alarms": [alarm for alarm in alarms if alarm in strongest],
         "alarms_total": len(alarms),
+        "causes": causes,
+        "strongest": strongest[0].anchor if strongest else None,
         "episodes": episode_rows(run),
         "named_open": NAMED_OPEN,
         "tested": (findings["status"] == "tested").any(),
         "untested": untested(findings),
         "ignore_below": shift.ignore_below if isinstance(shift, FeatureShift) else None,
+    }
+
+
+def _causes(alarms: Sequence[Alarm], run: Run, baseline: Path | None) -> dict[str, CauseView]:
+    """Return the cause of each alarm's lead, by the alarm's anchor."""
+    causes = Causes(run, baseline)
+    return {
+        alarm.anchor: view(alarm.anchor, causes.cause(alarm.lead.finding), run.folder)
+        for alarm in alarms
     }
 
 

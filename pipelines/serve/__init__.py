@@ -1,4 +1,4 @@
-"""`tidegauge serve`: the metrics of a run folder, or of a topic of findings, for Prometheus."""
+"""`tidegauge serve`: metrics for Prometheus, of a run or a topic, and the pages of findings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 from pipelines.serve.access import Guard
+from pipelines.serve.links import pages_of
 from pipelines.serve.run_source import RunSource
 from pipelines.serve.server import Source, listen_on
 from pipelines.serve.topic_source import TopicSource
@@ -23,8 +24,10 @@ def serve(
     *,
     wait: bool = False,
     guard: Guard | None = None,
+    url: str | None = None,
+    baseline: Path | None = None,
 ) -> None:
-    """Serve the metrics of a run folder until interrupted.
+    """Serve the metrics of a run folder, and the pages of its findings, until interrupted.
 
     Parameters
     ----------
@@ -32,14 +35,19 @@ def serve(
     allow : features that have a series of their own whatever their score.
     wait : start without a run, and be ready when there is one; else that is an error.
     guard : who may ask, and how; anyone over plain HTTP when left out.
+    url : by which others reach the server, for the links to its pages; by what it listens on when
+        left out.
+    baseline : folder of the run's baselines; where it was when the run was made when left out.
 
     Raises
     ------
     OutputError
-        When the folder is no run, the address cannot be listened on, or a file of the guard
-        cannot be used.
+        When the folder is no run, the URL is none, the address cannot be listened on, or a file of
+        the guard cannot be used.
     """
-    _serve(RunSource(run_folder, allow, wait=wait), listen, guard)
+    pages = pages_of(url, listen, guard)
+    source = RunSource(run_folder, allow, wait=wait, pages=pages, baseline=baseline)
+    _serve(source, listen, guard)
 
 
 def serve_topic(
@@ -76,9 +84,13 @@ def open_server(
     *,
     wait: bool = False,
     guard: Guard | None = None,
+    url: str | None = None,
+    baseline: Path | None = None,
 ) -> WSGIServer:
     """Return the server of `serve`, listening but not yet answering."""
-    return listen_on(RunSource(run_folder, allow, wait=wait), listen, guard)
+    pages = pages_of(url, listen, guard)
+    source = RunSource(run_folder, allow, wait=wait, pages=pages, baseline=baseline)
+    return listen_on(source, listen, guard)
 
 
 def _serve(source: Source, listen: str, guard: Guard | None) -> None:

@@ -1,8 +1,9 @@
-"""The HTTP server: /metrics for Prometheus, /-/healthy and /-/ready for who looks after it."""
+"""The HTTP server: /metrics for Prometheus, /findings/ID for who is told of one, and two probes."""
 
 from __future__ import annotations
 
 import html
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -15,13 +16,27 @@ from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from pipelines.serve.access import Guard, Users, load_users, tls_context
-from schemas.errors import OutputError
+from pipelines.serve.links import FINDINGS
+from schemas.errors import OutputError, TidegaugeError
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
+#: The page of a finding holds names and values of others' data: nothing in it may load or run.
+_SEALED = (
+    _HTML,
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+_ID = re.compile(r"[0-9a-f]{20}")
+
+
+class NoPageError(OutputError):
+    """There is no page of a finding."""
 
 
 class Source(Protocol):
@@ -34,6 +49,9 @@ class Source(Protocol):
 
     def missing(self) -> str:
         """Say in a sentence what is missing; nothing when it is ready."""
+
+    def page(self, finding: str) -> str:
+        """Return the page of a finding as HTML; NoPageError says why there is none."""
 
     def check(self) -> None:
         """Raise what has ended the source for good."""
@@ -113,12 +131,27 @@ def _app(source: Source, users: Users | None) -> WSGIApplication:
             return metrics(environ, start_response)  # type: ignore[no-any-return]
         elif path == "/":
             status, text, headers = "200 OK", page, [_HTML]
+        elif path.startswith(FINDINGS):
+            status, text, headers = _page(source, path.removeprefix(FINDINGS))
         else:
             status, text = "404 Not Found", "not found; the metrics are at /metrics"
         start_response(status, headers)
         return [f"{text}\n".encode()]
 
     return app
+
+
+def _page(source: Source, finding: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return status, text and headers of the page of a finding."""
+    if _ID.fullmatch(finding) is None:
+        text = "not found: the id of a finding is twenty digits 0-9 and a-f, as in /findings/0123…"
+        return "404 Not Found", text, [_TEXT]
+    try:
+        return "200 OK", source.page(finding), list(_SEALED)  # it is added to
+    except NoPageError as error:
+        return "404 Not Found", str(error), [_TEXT]
+    except TidegaugeError as error:
+        return "500 Internal Server Error", str(error), [_TEXT]
 
 
 class _Tls:

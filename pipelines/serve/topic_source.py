@@ -12,18 +12,24 @@ import sys
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
+from typing import (
+    TYPE_CHECKING,
+    NotRequired,  # Pydantic asks for this one before Python 3.12
+)
 
 import polars as pl
 import pyarrow as pa
 from prometheus_client import Metric
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
+from typing_extensions import (
+    TypedDict,
+)
 
 from monitors.export import collect_findings
 from monitors.findings_tally import COLUMNS, WINDOW, FindingsTally, Recent
 from monitors.rollup import ALL_KEYS
 from pipelines.kafka.client import consumer, partitions
+from pipelines.serve.server import NoPageError
 from schemas.errors import SourceError
 from schemas.records import FINDING
 from schemas.stream import Stream
@@ -57,6 +63,9 @@ class _Row(TypedDict):
     statistic: float | None
     threshold: float | None
     alarm: bool
+    explanation: str
+    kind: NotRequired[str | None]  # of a later version than the oldest findings of a topic
+    since: NotRequired[AwareDatetime | None]
 
 
 _ROW = TypeAdapter(_Row)
@@ -111,6 +120,15 @@ class TopicSource:
         """Say what is missing until the topic has been read to the end that it had at start."""
         with self._lock:
             return self._missing
+
+    def page(self, finding: str) -> str:
+        """Refuse: a topic has the findings, and no rows to explain them with."""
+        message = (
+            f"the finding {finding} has no page here: this exporter reads a topic, which holds no "
+            f"rows of its window; serve the run folder, or ask `tidegauge explain {finding} "
+            f"--run RUN_DIR` where it is"
+        )
+        raise NoPageError(message)
 
     def check(self) -> None:
         """Raise what has ended the reading of the topic."""

@@ -34,6 +34,29 @@ def test_configuration_is_valid() -> None:
     said = amtool("check-config", str(CONFIG))
     assert "2 inhibit rules" in said
     assert "4 receivers" in said
+    assert "1 templates" in said
+
+
+def test_text_for_people_has_the_sentence_and_the_links(tmp_path: Path) -> None:
+    """Chat and mail get the summary, the finding's page where there is one, and the runbook."""
+    annotations = {"summary": "s: x is stuck", "description": "Evidence", "runbook_url": "R"}
+    alerts = [
+        {"status": "firing", "labels": {}, "annotations": annotations | more}
+        for more in ({"finding_url": "https://e/findings/1"}, {"finding_url": ""})
+    ]
+    data = {"status": "firing", "alerts": alerts, "groupLabels": {"stream": "s"}}
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    text, title = (
+        amtool(
+            *("template", "render", f"--template.glob={CONFIG.parent / 'tidegauge.tmpl'}"),
+            f'--template.text={{{{ template "tidegauge.{name}" . }}}}',
+            f"--template.data={tmp_path / 'data.json'}",
+        )
+        for name in ("text", "title")
+    )
+    assert title.startswith("2 firing: ")
+    assert text.count("s: x is stuck") == text.count("Runbook: R") == 2
+    assert text.count("what to check: https://e/findings/1") == text.count("what to check") == 1
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))

@@ -32,12 +32,13 @@ def variables(board: dict[str, Any]) -> list[str]:
 
 
 def data_links(uid: str) -> list[tuple[dict[str, Any], str]]:
-    """Return the addresses that a dashboard's panels lead to, with the panel."""
+    """Return the dashboards that a dashboard's panels lead to, with the panel."""
     return [
         (panel, link["url"])
         for name, panel in PANELS.items()
         if name.startswith(f"{uid}:")
         for link in panel["fieldConfig"]["defaults"].get("links", [])
+        if link["url"].startswith("/d/")
     ]
 
 
@@ -122,6 +123,15 @@ def test_links_carry_what_the_next_dashboard_asks_for(uid: str) -> None:
                 or "stream:" in target["expr"]
                 for target in panel["targets"]
             )
+
+
+def test_alarm_in_words_leads_to_the_page_of_its_finding() -> None:
+    """The address is the one that the exporter gives, and the query keeps it."""
+    panel = PANELS["tidegauge-stream: Alarms in words"]
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    assert link["url"] == "${__data.fields.page}"
+    (target,) = panel["targets"]
+    assert re.search(r"by \([^)]*\bpage\b", target["expr"])
 
 
 @pytest.mark.parametrize("name", list(PANELS))

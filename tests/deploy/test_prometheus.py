@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -173,7 +174,7 @@ def test_a_followed_stream_has_a_rate(prometheus: str, title: str) -> None:
 
 
 def test_alarm_of_the_run_reaches_prometheus_with_its_feature(prometheus: str) -> None:
-    """The alert that fires names the stream, the monitor and the shifted feature first."""
+    """The alert names stream, monitor and shifted feature, says how, and links to its page."""
     alerts = ask(prometheus, "alerts")["alerts"]
     (drift,) = (a for a in alerts if a["labels"]["alertname"] == "TidegaugeDriftEvidence")
     assert drift["state"] == "firing"
@@ -181,6 +182,11 @@ def test_alarm_of_the_run_reaches_prometheus_with_its_feature(prometheus: str) -
     assert drift["labels"]["monitor"] == "feature_shift"
     assert "Evidence 41.7, threshold 2.6" in drift["annotations"]["description"]
     assert "drift: LGA.temp 41.7; " in drift["annotations"]["description"]
+    summary = drift["annotations"]["summary"]
+    assert summary.startswith("nyc-weather: LGA.temp reads 3.1 °F high given the other columns")
+    finding = re.fullmatch(r".*/findings/([0-9a-f]{20})", drift["annotations"]["finding_url"])
+    assert finding is not None
+    assert f"tidegauge explain {finding[1]} --run" in drift["annotations"]["description"]
 
 
 def test_rules_evaluate_without_error(prometheus: str) -> None:

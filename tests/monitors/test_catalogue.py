@@ -23,11 +23,11 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=name_of)
 def test_metric_is_named_by_convention(metric: Metric) -> None:
-    """Prefix, snake case, `_total` on counters alone, and labels that begin with the stream."""
+    """Prefix, snake case, `_total` on counters alone; the stream first, keys in words only."""
     assert re.fullmatch(PREFIX + "[a-z]+(_[a-z]+)*", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.labels[0] == "stream"
-    assert "key" not in metric.labels
+    assert ("key" in metric.labels) == (metric.name == PREFIX + "alarm_info")
     assert metric.help.endswith(".")
 
 

@@ -67,6 +67,7 @@ def wide_findings(count: int, key: str = "{}") -> pl.DataFrame:
     """Return one finding for each of so many features of a key."""
     return pl.DataFrame(
         {
+            "id": [f"{key}-{i}" for i in range(count)],
             "monitor": "feature_shift",
             "key": key,
             "subject": [f"x{i:04}" for i in range(count)],
@@ -74,6 +75,9 @@ def wide_findings(count: int, key: str = "{}") -> pl.DataFrame:
             "statistic": np.linspace(0, 5, count),
             "threshold": 4.9,
             "alarm": False,
+            "explanation": "",
+            "kind": pl.Series([None] * count, dtype=pl.String),
+            "since": pl.Series([None] * count, dtype=pl.Datetime("us", "UTC")),
         }
     )
 
@@ -190,7 +194,7 @@ def test_findings_alone_are_exported_as_those_of_a_run(snapshot: RunSnapshot) ->
     pairs = [(a, b) for a, b in zip(alone, whole, strict=True) if a.samples]
     assert all(a.samples == b.samples for a, b in pairs)
     assert {a.name.removeprefix("tidegauge_") for a, _ in pairs} == {
-        "alarms", "alarm_active", "false_alarms_allowed", "drift_log_evidence",
+        "alarms", "alarm_active", "alarm_info", "false_alarms_allowed", "drift_log_evidence",
         "drift_log_evidence_threshold", "feature_drift_score", "feature_drift_top_score",
         "keys_tested", "keys_alarming", "features_tested", "features_over_threshold",
         "feature_series_dropped", "findings_revised", "windows_closed", "window_length_seconds",

@@ -125,6 +125,7 @@ def write_small_run(
         "version": RUN_VERSION,
         "stream": stream.model_dump(mode="json"),
         "baseline_id": BASELINE,
+        "baseline_folder": "/nowhere",
         "started": "2026-01-02T03:04:05+00:00",
         "finished": "2026-01-02T03:04:06+00:00",
         "duration_seconds": 1.25,

@@ -182,6 +182,10 @@ class Ended:
         """Return nothing."""
         return ""
 
+    def page(self, finding: str) -> str:
+        """Return nothing."""
+        return finding[:0]
+
     def check(self) -> None:
         """Raise the end."""
         message = "it has ended"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,23 @@ def test_findings_are_counted_and_the_latest_window_shown() -> None:
     assert exported["feature_drift_score_count"] == 21
     assert exported["watermark_timestamp_seconds"] == (T0 + 5 * HOUR).timestamp()
     assert exported["last_commit_timestamp_seconds"] == 1388469612.3
+
+
+def test_alarm_is_told_in_words_and_without_a_page() -> None:
+    """A topic's alarm has its sentence, kind and time; no page, for there are no rows."""
+    alarm = row(alarm=True, statistic=9.0, explanation="x is stuck", kind="stuck", since=T0)
+    told_of = [name for name in told([alarm]) if name.startswith("alarm_info:")]
+    labels = "is stuck", alarm["id"], "", "stuck", "feature_shift", "", "1"
+    assert told_of == [":".join(["alarm_info", *labels, f"{T0:%Y-%m-%d %H:%M} UTC", "x"])]
+
+
+def test_findings_of_an_earlier_version_are_read() -> None:
+    """A topic may hold findings from before there were kinds."""
+    (_, value), *_ = written([row(alarm=True, statistic=9.0)])
+    old = {k: v for k, v in json.loads(value).items() if k not in {"kind", "since"}}
+    findings = _Findings(weather_stream())
+    findings.add([FakeMessage(json.dumps(old).encode())])  # type: ignore[list-item]
+    assert any(name.startswith("alarm_info:") for name in values(findings.families(())))
 
 
 def test_all_keys_together_are_no_window_of_their_own() -> None:

@@ -1,0 +1,1 @@
+"""The cause of a finding, put together: what moved, since when, how, and what it cost."""
