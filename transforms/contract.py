@@ -157,6 +157,8 @@ def to_type(
 
     Infinities stay: whether they are allowed is the contract's business.
     """
+    if pa.types.is_string_view(values.type):  # which few of Arrow's functions take
+        values = values.cast(pa.string())
     if wanted == "timestamp":
         times = to_utc(values, zone)
         return times, _lost(values, times)

@@ -96,6 +96,13 @@ def test_text_of_another_type_is_rejected_with_itself(kind: ColumnType, text: st
     assert repr(text) in rejects[0]["detail"]
 
 
+@pytest.mark.parametrize("kind", ["number", "integer", "boolean", "timestamp"])
+def test_views_of_texts_are_read_as_texts(kind: ColumnType) -> None:
+    """A view, as Polars writes texts, that spells no such value goes to the rejects."""
+    checked = check(pa.array(["no such value", None], pa.string_view()), kind)
+    assert reasons(checked) == [(0, "type", "x")]
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "result"),
     [
