@@ -1,0 +1,249 @@
+"""`tidegauge compare-at TIME`: what a release or a recalibration at a known time changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
+
+from monitors.jump.columns import LEVELS, ColumnJump, compare_columns
+from monitors.jump.periods import Periods, cut_periods, nearest, without_season
+from pipelines.compare_rows import Rows, is_number, of_keys, read_rows
+from schemas.duration import parse_duration
+from schemas.errors import SourceError, StreamFileError, did_you_mean
+from transforms.timestamps import to_utc
+
+LEAST_PERIODS = 20  # on either side
+USUAL_PERIODS = 60  # on the shorter side, if `every` is not given
+#: What `every` is chosen from: the longest up to an hour, longer only where rows are rarer.
+STEPS = ("1m", "5m", "15m", "1h", "6h", "1d", "7d")
+LEAST_SEASONS = 7  # before the time, for what is usual in each
+_DAY = 86_400.0
+_HOUR = 3600.0
+_MICRO = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeAfter:
+    """What `compare-at` found."""
+
+    at: datetime
+    level: float  #: of all tests together
+    every: float  #: seconds
+    season: float | None  #: seconds; None where nothing was taken out
+    rows: dict[str, int]  #: ``before``, ``after``, ``rejected``
+    columns: Sequence[ColumnJump]
+    notes: Sequence[str]
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any column jumped."""
+        return any(one.jumped for one in self.columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON-serialisable data."""
+        return {
+            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "alarm": self.alarm,
+            "false_alarm_rate": self.level,
+            "every_seconds": self.every,
+            "season_seconds": self.season,
+            "rows": self.rows,
+            "columns": [one.to_json(self.every) for one in self.columns],
+        }
+
+
+def compare_at(  # noqa: PLR0913 (all but two by keyword)
+    when: str,
+    source: str,
+    *,
+    time: str | None = None,
+    columns: Sequence[str] = (),
+    every: str | None = None,
+    season: str | None = None,
+    keys: Sequence[str] = (),
+    level: float = 0.05,
+    seed: int = 0,
+) -> BeforeAfter:
+    """Compare the distributions of columns just before and just after a time.
+
+    Parameters
+    ----------
+    when : ISO 8601; without an offset it is of the stream's zone, or UTC for a table.
+    source : a table (file or glob), or a stream file, whose source is read.
+    time : the event-time column of a table; guessed when left out.
+    columns : to compare; all numbers when empty.
+    every : length of a period; chosen when left out.
+    season : length of the cycle that is taken out, or ``none``; a day when left out, if periods are
+        shorter and there are `LEAST_SEASONS` days before.
+    keys : ``column=value``; only such rows are compared.
+    level : probability that any column is named in which nothing jumped.
+    seed : of the bootstrap.
+
+    Raises
+    ------
+    StreamFileError
+        When an option cannot be read, or the stream has no files or no event time.
+    SourceError
+        When the rows cannot be read or compared.
+    """
+    if not 0.0 < level < 1.0:
+        message = f"--false-alarm-rate {level:g}: give a number between 0 and 1"
+        raise StreamFileError(message)
+    rows = of_keys(read_rows(source, time), keys)
+    cutoff = _parse_time(when, rows.zone)
+    _check_inside(when, cutoff, rows)
+    chosen = _chosen(rows, columns)
+    length = _duration("--every", every) if every else _usual_length(rows.times, cutoff)
+    cycle = _season(season, length, (cutoff - int(rows.times.min())) / _MICRO)
+    cut: dict[str, Periods] = {}
+    notes = list(rows.notes)
+    pooled = [name for name in rows.keys if name not in {key.partition("=")[0] for key in keys}]
+    if pooled:
+        words = " and ".join(map(repr, pooled))
+        notes.append(f"rows of every {words} are compared together; choose one with --key")
+    short: list[str] = []
+    for name in chosen:
+        values = rows.table[name].cast(pa.float64(), safe=False).to_numpy()
+        periods = cut_periods(rows.times, values, cutoff, round(length * _MICRO), LEVELS)
+        if min(periods.sides) < LEAST_PERIODS:
+            sides = f"{periods.sides[0]:,} before and {periods.sides[1]:,} after"
+            short.append(f"{name!r} has values in {sides} of the periods of {said(length)}")
+            continue
+        if cycle is not None:
+            periods = without_season(periods, round(cycle / length))
+        cut[name] = nearest(periods)
+    if not cut:
+        message = (
+            f"{rows.name}: {short[0]}; {LEAST_PERIODS} are needed on either side of {when}: "
+            f"give a shorter --every, or more rows"
+        )
+        raise SourceError(message)
+    notes += [f"{what}, which are too few: it is not tested" for what in short]
+    if all(np.median(periods.rows) == 1 for periods in cut.values()):
+        notes.append(
+            f"a period of {said(length)} has one row: levels are compared, and not quantiles; "
+            f"a longer --every compares those"
+        )
+    if cycle is not None:
+        notes.append(f"what is usual within {said(cycle)}, as the time before tells, is taken out")
+    at = datetime.fromtimestamp(cutoff / _MICRO, UTC)
+    units = {name: rows.columns[name].unit for name in cut}
+    found = compare_columns(cut, units, f"{at:%Y-%m-%d %H:%M} UTC", level=level, seed=seed)
+    before = int(np.count_nonzero(rows.times < cutoff))
+    counts = {"before": before, "after": len(rows.times) - before, "rejected": rows.rejected}
+    return BeforeAfter(at, level, length, cycle, counts, found, notes)
+
+
+def print_before_after(result: BeforeAfter, out: Console) -> None:
+    """Print a sentence per column, those that jumped first."""
+    rows, jumped = result.rows, sum(one.jumped for one in result.columns)
+    season = "" if result.season is None else f", without the cycle of {said(result.season)}"
+    out.print(
+        Text(
+            f"{rows['before']:,} rows before, {rows['after']:,} after, {rows['rejected']:,} "
+            f"rejected; periods of {said(result.every)}{season}; "
+            f"{jumped} of {len(result.columns)} columns jumped"
+        )
+    )
+    for one in result.columns:
+        out.print(Text(("JUMPED: " if one.jumped else "  ") + one.sentence))
+
+
+def _parse_time(when: str, zone: str) -> int:
+    parsed = to_utc(pa.chunked_array([[when]]), zone).cast(pa.int64())[0].as_py()
+    if parsed is None:
+        message = (
+            f"TIME {when!r}: is not a time, or one that {zone} skips; "
+            f"write it such as 2026-03-01T14:00Z"
+        )
+        raise StreamFileError(message)
+    return int(parsed)
+
+
+def _check_inside(when: str, cutoff: int, rows: Rows) -> None:
+    first, last = int(rows.times.min()), int(rows.times.max())
+    if not first < cutoff <= last:
+        message = f"TIME {when}: the rows of {rows.name} are of {_moment(first)} to {_moment(last)}"
+        raise SourceError(message)
+
+
+def _chosen(rows: Rows, columns: Sequence[str]) -> list[str]:
+    for name in columns:
+        if name not in rows.columns:
+            message = (
+                f"--column {name}: {rows.name} has no such column"
+                f"{did_you_mean(name, rows.columns)}; its numbers are "
+                f"{', '.join(map(repr, rows.default[:20]))}"
+            )
+            raise StreamFileError(message)
+        if not is_number(rows.columns[name]):
+            message = (
+                f"--column {name}: holds {rows.columns[name].type}; only numbers can be compared"
+            )
+            raise StreamFileError(message)
+    if not columns and not rows.default:
+        message = f"{rows.name}: no column holds numbers; there is nothing to compare"
+        raise SourceError(message)
+    return list(dict.fromkeys(columns)) or rows.default
+
+
+def _duration(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        message = f"{option}: {error}"
+        raise StreamFileError(message) from error
+
+
+def _usual_length(times: NDArray[np.int64], cutoff: int) -> float:
+    """Return the longest step of at most an hour that gives the shorter side enough periods.
+
+    Never one that is shorter than the usual time between rows.
+    """
+    distinct = np.unique(times)
+    spacing = float(np.median(np.diff(distinct))) / _MICRO
+    shorter = min(cutoff - int(distinct[0]), int(distinct[-1]) - cutoff) / _MICRO
+    steps = [parse_duration(step) for step in STEPS]
+    possible = [step for step in steps if step >= 0.99 * spacing] or steps[-1:]
+    within = [s for s in possible if s <= _HOUR and s * USUAL_PERIODS <= shorter]
+    return within[-1] if within else possible[0]
+
+
+def _season(season: str | None, length: float, before: float) -> float | None:
+    """Return the length of the cycle to take out; None for none."""
+    if season == "none":
+        return None
+    if season is None:
+        fits = length < _DAY and _DAY % length == 0 and before >= LEAST_SEASONS * _DAY
+        return _DAY if fits else None
+    cycle = _duration("--season", season)
+    if cycle <= length or cycle % length:
+        message = f"--season {season}: is no multiple of a period of {said(length)}"
+        raise StreamFileError(message)
+    if before < LEAST_SEASONS * cycle:
+        message = (
+            f"--season {season}: there are {before / cycle:.1f} of them before the time, and what "
+            f"is usual takes {LEAST_SEASONS}; give --season none, or more rows"
+        )
+        raise StreamFileError(message)
+    return cycle
+
+
+def said(seconds: float) -> str:
+    """Return a length of time as people write it, such as ``6h``."""
+    for name, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{name}"
+    return f"{seconds:g}s"
+
+
+def _moment(micros: int) -> str:
+    return f"{datetime.fromtimestamp(micros / _MICRO, UTC):%Y-%m-%d %H:%M} UTC"
