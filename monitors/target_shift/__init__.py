@@ -1,0 +1,1 @@
+"""Whether the target's distribution moved, and the weights that undo it."""
