@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -90,6 +90,7 @@ def check_rows(
     SourceError
         When a column is missing, or its Arrow type cannot hold the declared type at all.
     """
+    batch = replace(batch, table=_without_views(batch.table))
     table, faults = batch.table, list[_Fault]()
     arrays: dict[str, pa.ChunkedArray] = {}
     if time is not None:
@@ -137,6 +138,15 @@ def check_rows(
     )
 
 
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return a table with texts for views of texts, which few of Arrow's functions take."""
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields)) if fields != list(table.schema) else table
+
+
 def can_hold(kind: pa.DataType, wanted: ColumnType) -> bool:
     """Tell whether values of an Arrow type can be read as a declared type."""
     if pa.types.is_null(kind) or is_text(kind):
@@ -157,7 +167,7 @@ def to_type(
 
     Infinities stay: whether they are allowed is the contract's business.
     """
-    if pa.types.is_string_view(values.type):  # which few of Arrow's functions take
+    if pa.types.is_string_view(values.type):
         values = values.cast(pa.string())
     if wanted == "timestamp":
         times = to_utc(values, zone)
