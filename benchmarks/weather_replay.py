@@ -6,6 +6,7 @@ values within one week, so that its own distribution stays as it was.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from monitors.feature_shift.reference import Reference, blocks_per_window, refer
 from monitors.gram import profile, profile_blocks
 from pipelines.demo import WEEK_SECONDS, hourly_weather, split_weeks
 from schemas.stream import Column
+from transforms.lags import LAGGED
 from transforms.windows import time_spans
 
 TESTS = 4  # of one window of the demo, which share its budget evenly
@@ -36,15 +38,16 @@ class Tally:
     named: int = 0  #: the replayed sensor first
 
 
-def fit(table: pl.DataFrame) -> Reference:
-    """Fit the demo's reference."""
+def fit(table: pl.DataFrame, lagged: Collection[str] = ()) -> Reference:
+    """Fit the demo's reference; lagged values, where there are some, are conditions."""
     rows = table.to_arrow()
-    sensors = [name for name in table.columns if name != "time"]
+    sensors = [name for name in table.columns if name != "time" and name not in lagged]
     weeks = table["time"].dt.epoch("s") // WEEK_SECONDS
     encoder = fit_encoder(
         rows,
-        {name: Column(type="number") for name in sensors},
+        {name: Column(type="number") for name in sensors} | dict.fromkeys(lagged, LAGGED),
         features=sensors,
+        conditions=list(lagged),
         calendar=("hour_of_day", "day_of_year"),
         time_column="time",
         window_rows=round(table.height / weeks.n_unique()),

@@ -21,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from monitors.autocorrelation import autocorrelation_time
 from monitors.basis import Basis
 from monitors.counts import RateLaw, fit_rates
-from monitors.encoder import Encoder, FloatArray, fit_encoder
-from monitors.explain import explain
+from monitors.encoder import Encoder, fit_encoder
+from monitors.explain.diagnose import diagnose
+from monitors.explain.sample import Sample
 from monitors.feature_shift.gram_methods import GRAM_METHODS, draws
 from monitors.feature_shift.likelihood_ratio import RIDGE
 from monitors.feature_shift.locate import Evidence, locate, name_in_turn
@@ -43,6 +45,8 @@ LEAST_BLOCKS = 8
 MOST_BLOCKS = 400  # of the longer table
 LEAST_ROWS = 40
 SAMPLE_ROWS = 16_384  # rows the basis is fixed on: 16 per knot of a quantile table
+EXPLAINED_ROWS = 2_000  # of either table, from which a finding is explained
+STRETCH = 50  # of them follow each other
 _WANTED, _NEEDED = 20.0, 5.0  # length of a block, in integrated autocorrelation times
 
 
@@ -58,6 +62,7 @@ class FeatureFinding:
     alarm: bool
     rank: int
     explanation: str
+    kind: str | None = None  #: of change: a `monitors.explain.diagnosis.Kind`
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Comparison:
                     "alarm": finding.alarm,
                     "rank": finding.rank,
                     "explanation": finding.explanation,
+                    "kind": finding.kind,
                 }
                 for finding in self.findings
             ],
@@ -220,7 +226,7 @@ def check(
         )
     found = [item for item in found if item.alarm or item.feature not in untested]
     return Comparison(
-        tuple(_findings(found, encoder, whole_p, whole_q, columns)),
+        tuple(_findings(found, encoder, (whole_p, whole_q), (reference, current), columns)),
         counts,
         false_alarm_rate,
         tuple(notes),
@@ -278,11 +284,16 @@ def _untested(method: str, encoder: Encoder) -> list[int]:
 def _findings(
     found: Sequence[Evidence],
     encoder: Encoder,
-    reference: Profile,
-    window: Profile,
+    profiles: tuple[Profile, Profile],
+    tables: tuple[pa.Table, pa.Table],
     columns: Mapping[str, Column],
 ) -> list[FeatureFinding]:
     named = [item.feature for item in found if item.alarm]
+    sample = Sample(_stretches(tables[0]), _stretches(tables[1]), None) if named else None
+    changes = [
+        diagnose(item, encoder, *profiles, columns, named[:place], sample)
+        for place, item in enumerate(found)
+    ]
     return [
         FeatureFinding(
             subject=encoder.features[item.feature].name,
@@ -292,9 +303,10 @@ def _findings(
             effect=item.effect,
             alarm=item.alarm,
             rank=rank,
-            explanation=explain(item, encoder, reference, window, columns, named[: rank - 1]),
+            explanation=change.sentence,
+            kind=change.kind,
         )
-        for rank, item in enumerate(found, start=1)
+        for rank, (item, change) in enumerate(zip(found, changes, strict=True), start=1)
     ]
 
 
@@ -302,6 +314,14 @@ def _thin(table: pa.Table, most: int) -> pa.Table:
     if table.num_rows <= most:
         return table
     return table.take(np.linspace(0, table.num_rows - 1, most).astype(np.int64))
+
+
+def _stretches(table: pa.Table) -> pa.Table:
+    """Return rows that explain a finding: all, or stretches at equal distances of a long table."""
+    if table.num_rows <= EXPLAINED_ROWS:
+        return table
+    starts = np.linspace(0, table.num_rows - STRETCH, EXPLAINED_ROWS // STRETCH).astype(np.int64)
+    return table.take((starts[:, None] + np.arange(STRETCH)).ravel())
 
 
 def _head(table: pa.Table) -> pa.Table:
@@ -353,23 +373,3 @@ def _dependence_time(encoder: Encoder, table: pa.Table) -> float:
     residuals = (phi @ precision[:, own]) / np.diagonal(precision)[own]
     times = [autocorrelation_time(residuals[:, j]) for j in range(len(own))]
     return float(np.quantile(times, 0.9))
-
-
-def autocorrelation_time(series: FloatArray) -> float:
-    """Return 1 + 2 Σ ρ_k over Geyer's initial positive sequence (Geyer 1992, §3.3), at least 1.
-
-    Parameters
-    ----------
-    series : FloatArray, shape (n,)
-    """
-    n = len(series)
-    centred = series - series.mean()
-    size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(centred, size)
-    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[:n]
-    if covariance[0] <= 0:
-        return 1.0
-    rho = covariance / covariance[0]
-    pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
-    stop = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
-    return max(1.0, float(2.0 * pairs[:stop].sum() - 1.0))

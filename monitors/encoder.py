@@ -18,7 +18,7 @@ order does not matter. Missing and unseen values themselves are counted, and tes
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -108,6 +108,13 @@ class Encoder:
         second = [start + 1 for coding, start in placed if coding.kind == "numeric"]
         first = whole.keep(np.setdiff1d(whole.columns, second))
         return (first, whole) if rows >= ROWS_PER_TERM * len(second) * self.terms else (first,)
+
+    def columns_of(self, names: Collection[str]) -> NDArray[np.intp]:
+        """Return the basis columns of some features and conditions."""
+        codings = (*self.features, *self.conditions)
+        placed = zip(codings, itertools.pairwise(self._starts), strict=False)
+        own = [np.arange(*ends) for coding, ends in placed if coding.name in names]
+        return np.concatenate([np.array([], dtype=np.intp), *own])
 
     @property
     def known_values(self) -> dict[str, frozenset[str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from monitors.baseline import Baseline
 from monitors.budget import forecast_monitors, level_per_test
-from monitors.explain import explain
-from monitors.feature_shift.locate import Evidence
+from monitors.explain.diagnose import diagnose
+from monitors.explain.sample import Sample
 from monitors.feature_shift.reference import Reference
 from monitors.forecast_scores import test_scores, threshold_for
 from monitors.gram import Profile
@@ -45,7 +47,7 @@ def judge(
     if options is not False:
         reference = baseline.reference_of(window.key)
         yield from _feature_shift(
-            baseline, stream, about, part.profile, reference, level, options, repeated
+            baseline, stream, about, part.profile, reference, options, repeated, part.rows.table
         )
     if stream.monitors.marginals:
         reference = baseline.reference_of(window.key)
@@ -54,6 +56,10 @@ def judge(
             baseline.encoder, reference, stream, part.profile, level, about, reason
         )
     yield from _forecasts(baseline, stream, about, part, level, repeated)
+    if stream.monitors.attributions:
+        from monitors.attribute.attribution_findings import attribution_findings
+
+        yield from attribution_findings(baseline, stream, about, part, level, repeated)
 
 
 def judge_all_keys(
@@ -63,9 +69,10 @@ def judge_all_keys(
     reference, options = baseline.references.get(ALL_KEYS), stream.monitors.feature_shift
     if reference is None or options is False:
         return
-    level = level_per_test(stream, baseline.keys)
     about = _about(baseline, stream, window, revision)
-    found = _feature_shift(baseline, stream, about, rolled.profile, reference, level, options, None)
+    found = _feature_shift(
+        baseline, stream, about, rolled.profile, reference, options, None, rows=None
+    )
     yield from count_keys(found, rolled, baseline.encoder.names)
 
 
@@ -101,9 +108,9 @@ def _feature_shift(
     about: dict[str, Any],
     window: Profile,
     reference: Reference | None,
-    level: float,
     options: FeatureShift,
     repeated: str | None,
+    rows: pa.Table | None,
 ) -> Iterator[Finding]:
     shared = about | {
         "monitor": "feature_shift",
@@ -115,10 +122,24 @@ def _feature_shift(
         for name in baseline.encoder.names:
             yield not_tested(shared, name, str(reason))
         return
+    level = level_per_test(stream, baseline.keys)
     found = reference.test(window, level=level, ignore_below=options.ignore_below, seed=SEED)
     adjusted = reference.adjusted(found, window.rows)
     named = [item.feature for item in found if item.alarm]
+    sample = None
+    if named and rows is not None:
+        time = None if stream.time is None else stream.time.column
+        sample = Sample(baseline.rows_of(about["key"]), rows, time)
     for rank, item in enumerate(found, start=1):
+        change = diagnose(
+            item,
+            baseline.encoder,
+            reference.total,
+            window,
+            stream.columns,
+            named[: rank - 1],
+            sample,
+        )
         yield Finding(
             **shared,
             subject=baseline.encoder.names[item.feature],
@@ -129,20 +150,11 @@ def _feature_shift(
             effect=item.effect,
             alarm=item.alarm,
             rank=rank,
-            explanation=_sentence(item, baseline, stream, reference, window, named[: rank - 1]),
+            explanation=change.sentence,
             p_adjusted=adjusted[rank - 1],
+            kind=change.kind,
+            since=change.since,
         )
-
-
-def _sentence(
-    item: Evidence,
-    baseline: Baseline,
-    stream: Stream,
-    reference: Reference,
-    window: Profile,
-    set_aside: list[int],
-) -> str:
-    return explain(item, baseline.encoder, reference.total, window, stream.columns, set_aside)
 
 
 def _forecasts(

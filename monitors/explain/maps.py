@@ -21,6 +21,7 @@ from schemas.stream import Column
 TARGET = 0.9  # share of the shift; the first map that explains it is shown
 _WORTH_SAYING = 0.02  # of the shift: what one more feature has to explain
 _NAMED = 3  # columns or clusters in a sentence
+_DIFFERENCE = "of the difference from the reference"
 
 Family: TypeAlias = Literal["sparse-mean", "sparse-transport", "cluster", "gaussian"]
 
@@ -109,13 +110,13 @@ def sentence(found: ShiftMap, columns: Mapping[str, Column]) -> str:
         return "the rows differ by no more than two samples of the reference would"
     share = _percent(step.explained)
     if found.family == "gaussian":
-        return f"a linear map of all {step.size} numbers explains {share} of the difference"
+        return f"a linear map of all {step.size} numbers explains {share} {_DIFFERENCE}"
     if found.family == "cluster" and step.size > 1:
-        return f"{_clusters(step, columns)}: this explains {share} of the difference"
+        return f"{_clusters(step, columns)}: this explains {share} {_DIFFERENCE}"
     if found.family == "sparse-transport":
         one = step.size == 1
         said = f"{'a new distribution' if one else 'new distributions'} of {_listed(step.columns)} "
-        said += f"alone {'explains' if one else 'explain'} {share} of the difference"
+        said += f"alone {'explains' if one else 'explain'} {share} {_DIFFERENCE}"
     else:
         moves = [
             f"{name} {_move(move, columns.get(name))}"
@@ -123,7 +124,7 @@ def sentence(found: ShiftMap, columns: Mapping[str, Column]) -> str:
         ]
         one = found.family == "sparse-mean" and step.size == 1
         said = f"{'one shift' if one else 'shifts'} of {_listed(moves)} "
-        said += f"{'explains' if one else 'explain'} {share} of the difference"
+        said += f"{'explains' if one else 'explain'} {share} {_DIFFERENCE}"
     return said + _next(found)
 
 

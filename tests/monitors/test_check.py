@@ -6,9 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import signal
 
-from monitors.check import LEAST_ROWS, MOST_BLOCKS, Comparison, autocorrelation_time, check
+from monitors.check import LEAST_ROWS, MOST_BLOCKS, Comparison, check
 from monitors.check import _block_length as block_length
 from monitors.check import _number as number
 from schemas.errors import ReferenceDataError, SourceError
@@ -205,18 +204,6 @@ def test_rows_that_depend_on_each_other_for_long_are_noted(rng: np.random.Genera
     assert len(result.notes) == 1
     assert "the false-alarm rate is not assured" in result.notes[0]
     assert compare(numbers(rng), numbers(rng)).notes == ()
-
-
-@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
-def test_the_autocorrelation_time_of_ar1_is_known(rng: np.random.Generator, phi: float) -> None:
-    """(1 + φ)/(1 − φ)."""
-    series = signal.lfilter([1.0], [1, -phi], rng.standard_normal(100_000))
-    assert autocorrelation_time(series) == pytest.approx((1 + phi) / (1 - phi), rel=0.1)
-
-
-def test_a_constant_series_has_no_autocorrelation_time() -> None:
-    """One row is worth one row."""
-    assert autocorrelation_time(np.full(50, 3.0)) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from tests.small_streams import MOVED, ROOT, SENSORS, Watched, current_rows, tidegauge
 
 FIELDS = ["monitor", "method", "subject", "statistic", "threshold", "p_value", "effect", "alarm"]
-FIELDS += ["rank", "explanation"]
+FIELDS += ["rank", "explanation", "kind"]
 HEAVY = {"apache_beam", "lightgbm", "great_expectations", "matplotlib", "pandas", "scipy.stats"}
 
 

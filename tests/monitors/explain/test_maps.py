@@ -64,11 +64,13 @@ def test_a_sparse_mean_map_in_words() -> None:
     """The shift, its unit, what it explains, and what one more feature adds."""
     found = shift_map("sparse-mean", 1.0, 1.0, [step(1, 0.92), step(2, 0.97)])
     assert sentence(found, COLUMNS) == (
-        "one shift of LGA.temp by +3.1 °F explains 92 % of the difference; with LGA.dewp, 97 %"
+        "one shift of LGA.temp by +3.1 °F explains 92 % "
+        "of the difference from the reference; with LGA.dewp, 97 %"
     )
     found = shift_map("sparse-mean", 1.0, 1.0, [step(1, 0.5), step(2, 0.97)])
     assert sentence(found, COLUMNS) == (
-        "shifts of LGA.temp by +3.1 °F and LGA.dewp by −1 °F explain 97 % of the difference"
+        "shifts of LGA.temp by +3.1 °F and LGA.dewp by −1 °F explain 97 % "
+        "of the difference from the reference"
     )
 
 
@@ -83,7 +85,7 @@ def test_categories_in_words() -> None:
     moved = MapStep(2, ("open", "carrier"), 0.95, 0.1, ((-0.25, 0.125),))
     assert sentence(ShiftMap("sparse-mean", 1.0, (moved,), 0), COLUMNS) == (
         "shifts of open true in −25 % of the rows and carrier in 12 % of the rows "
-        "explain 95 % of the difference"
+        "explain 95 % of the difference from the reference"
     )
 
 
@@ -92,15 +94,17 @@ def test_other_families_in_words() -> None:
     clusters = MapStep(2, NAMES, 0.93, 0.1, ((4.0, 0.5), (-2.0, 0.0)), (0.7, 0.3))
     assert sentence(ShiftMap("cluster", 1.0, (clusters,), 0), COLUMNS) == (
         "in 70 % of the rows LGA.temp by +4 °F and LGA.dewp by +0.5 °F, in 30 % of the rows "
-        "LGA.temp by −2 °F and LGA.dewp by +0 °F: this explains 93 % of the difference"
+        "LGA.temp by −2 °F and LGA.dewp by +0 °F: this explains 93 % "
+        "of the difference from the reference"
     )
     transport = shift_map("sparse-transport", 1.0, 1.0, [step(1, 0.5), step(2, 0.95)])
     assert sentence(transport, COLUMNS) == (
-        "new distributions of LGA.temp and LGA.dewp alone explain 95 % of the difference"
+        "new distributions of LGA.temp and LGA.dewp alone explain 95 % "
+        "of the difference from the reference"
     )
     linear = shift_map("gaussian", 1.0, 1.0, [step(2, 0.8)])
     assert sentence(linear, COLUMNS) == (
-        "a linear map of all 2 numbers explains 80 % of the difference"
+        "a linear map of all 2 numbers explains 80 % of the difference from the reference"
     )
 
 

@@ -8,6 +8,10 @@ import pyarrow as pa
 import pytest
 
 from monitors.check import Comparison, check
+from monitors.encoder import fit_encoder
+from monitors.explain.by_profiles import by_profiles
+from monitors.feature_shift.locate import Evidence
+from monitors.gram import profile
 from schemas.stream import Column
 from tests.monitors.simulated import Floats, chain, columns_of, table
 
@@ -69,7 +73,9 @@ def test_replayed_values_no_longer_follow_the_others(rng: np.random.Generator) -
     assert int(said[2]) < 5
 
 
-@pytest.mark.parametrize(("change", "word", "size"), [(2.0, "noisier", 1.7), (0.0, "quieter", 2.0)])
+@pytest.mark.parametrize(
+    ("change", "word", "size"), [(2.0, "noisier", 2.24), (0.0, "quieter", 2.0)]
+)
 def test_noise_and_its_absence_are_said_with_their_size(
     rng: np.random.Generator, change: float, word: str, size: float
 ) -> None:
@@ -87,17 +93,17 @@ def test_noise_and_its_absence_are_said_with_their_size(
     assert float(said[1]) == pytest.approx(size, rel=0.25)
 
 
-def test_a_sensor_that_hardly_varies_is_stuck(rng: np.random.Generator) -> None:
+def test_a_sensor_that_does_not_vary_is_stuck(rng: np.random.Generator) -> None:
     """At a value like any other of the reference."""
 
     def stick(q: Floats, _: np.random.Generator) -> None:
         q[:, 3] = LEVEL
 
-    assert sentence(stick, rng).startswith("stuck: it hardly varies in this window")
+    assert sentence(stick, rng) == "stuck at 20 °C, whatever the other features do"
 
 
-@pytest.mark.parametrize(("offset", "side"), [(25.0, "above"), (-25.0, "below")])
-def test_values_beyond_the_reference_are_not_called_stuck(
+@pytest.mark.parametrize(("offset", "side"), [(25.0, "high"), (-25.0, "low")])
+def test_values_beyond_the_reference_are_an_offset(
     rng: np.random.Generator, offset: float, side: str
 ) -> None:
     """Their scores do not vary, but they do."""
@@ -105,11 +111,39 @@ def test_values_beyond_the_reference_are_not_called_stuck(
     def leave(q: Floats, _: np.random.Generator) -> None:
         q[:, 3] += offset
 
-    said = re.fullmatch(
-        rf"nearly all values are {side} ([\d.]+) °C, where the reference ends", sentence(leave, rng)
-    )
+    said = re.fullmatch(rf"reads ([\d.]+) °C {side} given the other features", sentence(leave, rng))
     assert said is not None
-    assert float(said[1]) == pytest.approx(LEVEL + np.sign(offset) * 3.3 * SCALE, rel=0.25)
+    assert float(said[1]) == pytest.approx(25, rel=0.02)
+
+
+@pytest.mark.parametrize(("offset", "side"), [(25.0, "above"), (-25.0, "below")])
+def test_without_rows_values_beyond_the_reference_are_said_to_be_there(
+    rng: np.random.Generator, offset: float, side: str
+) -> None:
+    """The Gram matrices know no more, but that they are not stuck."""
+    p, q = (LEVEL + SCALE * chain(rng, ROWS, D) for _ in range(2))
+    q[:, 3] += offset
+    found = re.fullmatch(
+        rf"nearly all values are {side} ([\d.]+) °C, where the reference ends", without_rows(p, q)
+    )
+    assert found is not None
+    assert float(found[1]) == pytest.approx(LEVEL + np.sign(offset) * 3.3 * SCALE, rel=0.25)
+
+
+def test_without_rows_a_sensor_that_hardly_varies_is_stuck(rng: np.random.Generator) -> None:
+    """At a value that the Gram matrices do not know."""
+    p, q = (LEVEL + SCALE * chain(rng, ROWS, D) for _ in range(2))
+    q[:, 3] = LEVEL
+    assert without_rows(p, q).startswith("stuck: it hardly varies in this window")
+
+
+def without_rows(p: Floats, q: Floats) -> str:
+    """Return what the profiles alone say of x3."""
+    columns = dict.fromkeys(table(p).column_names, Column(type="number", unit="°C"))
+    encoder = fit_encoder(table(p), columns, features=list(columns), window_rows=ROWS)
+    evidence = Evidence(3, "conditional", 50.0, 3.0, 1.0, alarm=True)
+    before, now = (profile(encoder, table(values)) for values in (p, q))
+    return by_profiles(evidence, encoder, before, now, columns).sentence
 
 
 def test_missing_values_are_given_as_shares(rng: np.random.Generator) -> None:
