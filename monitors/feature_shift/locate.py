@@ -133,7 +133,9 @@ def name_in_turn(
         chosen, alarms = left[0], [item for item in left if item.alarm]
         if without is not None and len(alarms) > 1:
             rest = {
-                item.feature: _left(without(removed, item.feature, share * allowed), alarms)
+                item.feature: _left(
+                    without(removed, item.feature, share * allowed), alarms, item.feature
+                )
                 for item in alarms[:CANDIDATES]
             }
             chosen = min(alarms[:CANDIDATES], key=lambda item: rest[item.feature])
@@ -141,10 +143,14 @@ def name_in_turn(
         removed = (*removed, chosen.feature)
 
 
-def _left(found: Sequence[Evidence], alarms: Sequence[Evidence]) -> float:
-    """Return the sum of the squared effects of what still alarms, the weaker of both tests each."""
-    both = ((item.effect, found[item.feature]) for item in alarms)
-    return sum(min(given, without.effect) ** 2 for given, without in both if without.alarm)
+def _left(found: Sequence[Evidence], alarms: Sequence[Evidence], gone: int) -> float:
+    """Return the sum of the squared effects of what still alarms, the weaker of both tests each.
+
+    Counts of missing and unseen values stay as they are, whoever else is set aside.
+    """
+    left = [item for item in alarms if item.feature != gone]
+    both = [(i, found[i.feature] if i.kind == "conditional" else i) for i in left]
+    return sum(min(given.effect, now.effect) ** 2 for given, now in both if now.alarm)
 
 
 def _weaker(without: Evidence, given: Evidence) -> Evidence:

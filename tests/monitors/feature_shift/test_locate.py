@@ -112,6 +112,17 @@ def test_missing_values_are_named_as_such_and_nothing_else_is(rng: np.random.Gen
     assert found[0].effect == pytest.approx(2 * np.arcsin(np.sqrt(0.1)), rel=0.15)
 
 
+@pytest.mark.parametrize("offset", [0.25, 0.3, 0.4])
+def test_many_missing_values_are_named_before_a_weaker_change_elsewhere(
+    rng: np.random.Generator, offset: float
+) -> None:
+    """What is counted does not vanish when another feature is set aside."""
+    p, q = pair(rng)
+    q[:, 1] += offset
+    q[rng.random(len(q)) < 0.2, 4] = np.nan
+    assert named(moved(table(p), table(q))) == [(4, "missing"), (1, "conditional")]
+
+
 def test_fewer_missing_values_are_a_change_too(rng: np.random.Generator) -> None:
     """The test of missing values is two-sided."""
     p, q = pair(rng)
