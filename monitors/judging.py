@@ -23,7 +23,7 @@ from monitors.window_codec import encode_part
 from schemas.records import EVIDENCE, EXPECTATION, FINDING, SENTINEL, SUMMARY, Finding, WindowKey
 from schemas.stream import Stream
 
-MAY_ALARM = 0.05  # greatest `p_adjusted` with evidence, where alarms are decided over many windows
+MAY_ALARM = 0.05  # greatest `p_adjusted` that `fdr` may reject: E-LOND stays far below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,12 @@ class WindowJudge:
 
     def _may_alarm(self, finding: Finding) -> bool:
         """Say whether a finding alarms, or may do so once it is seen among others."""
-        if self.stream.alarms.control == "window":
+        control = self.stream.alarms.control
+        if control == "window" or finding.p_adjusted is None:
             return finding.alarm
-        return finding.p_adjusted is not None and finding.p_adjusted <= MAY_ALARM
+        # an e-detector adds up windows of which none says much; a revision keeps what was decided
+        anything = control == "e-detector" or finding.revision > 0
+        return anything or finding.p_adjusted <= MAY_ALARM
 
     def _evidence(
         self, window: WindowKey, baseline_id: str, part: WindowPart, revision: int

@@ -10,26 +10,24 @@ rows of a key share their time with others there are no neighbours, and each row
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from schemas.explain import FEWEST
 from schemas.stream import Stream
 from transforms.contract import ROW
 from transforms.sample import Words, mixed, row_words
 
 STEPS_PER_RUN = 16
 HELD = 10_000_000  # values in all windows that are open at a time: 80 MB of numbers
-FEWEST = 64  # rows: fewer say too little to be worth their place
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step: its finaliser maps 0 to 0
 
 Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
 class KeptRows:
     """The rows kept of some rows: which ones depends on the rows alone, not on order or batches.
 
@@ -38,12 +36,38 @@ class KeptRows:
     `capacity` rows of lowest rank, within a stretch the first ones, at one place those with the
     lowest hashes of their content. Where `run` is 0, rows are ranked by these. Up to `capacity`
     rows are all kept.
+
+    Sums are put together once they are looked at, or when they are long: a window that slides is
+    the sum of hundreds of short parts.
     """
 
-    capacity: int  #: rows kept at most
-    table: pa.Table  #: in order of their places
-    places: Places = field(default_factory=lambda: np.empty(0, dtype=np.int64))  #: shape (rows,)
-    run: int = 1  #: length of a stretch, in units of places; 0: no stretches
+    __slots__ = ("_held", "_pieces", "capacity", "run")
+
+    def __init__(
+        self, capacity: int, table: pa.Table, places: Places | None = None, run: int = 1
+    ) -> None:
+        """Hold rows that are kept.
+
+        Parameters
+        ----------
+        capacity : rows kept at most.
+        table : in order of their places.
+        places : shape (rows,)
+        run : length of a stretch, in units of places; 0: no stretches.
+        """
+        self.capacity, self.run = capacity, run
+        self._pieces = [(table, np.empty(0, dtype=np.int64) if places is None else places)]
+        self._held = table.num_rows
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows, in order of their places."""
+        return self._together()[0]
+
+    @property
+    def places(self) -> Places:
+        """The places of the rows: int64, shape (rows,)."""
+        return self._together()[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the rows alone: a slice of a table would take along all it was cut from."""
@@ -60,12 +84,23 @@ class KeptRows:
         if self.run != other.run:
             message = f"rows kept by stretches of {self.run} and of {other.run} do not merge"
             raise ValueError(message)
-        table = pa.concat_tables([self.table, other.table])
-        places = np.concatenate([self.places, other.places])
-        chosen = _lowest(places, self.run, capacity, lambda rows: row_words(table.take(rows)))
-        return KeptRows(
-            capacity, table.take(pa.array(chosen)).combine_chunks(), places[chosen], self.run
-        )
+        both = KeptRows.__new__(KeptRows)
+        both.capacity, both.run = capacity, self.run
+        both._pieces, both._held = [*self._pieces, *other._pieces], self._held + other._held
+        if both._held > 2 * capacity:
+            both._together()
+        return both
+
+    def _together(self) -> tuple[pa.Table, Places]:
+        if len(self._pieces) > 1:
+            table = pa.concat_tables([table for table, _ in self._pieces])
+            places = np.concatenate([places for _, places in self._pieces])
+            chosen = _lowest(
+                places, self.run, self.capacity, lambda rows: row_words(table.take(pa.array(rows)))
+            )
+            rows = table.take(pa.array(chosen)).combine_chunks()
+            self._pieces, self._held = [(rows, places[chosen])], len(chosen)
+        return self._pieces[0]
 
 
 NO_ROWS = KeptRows(0, pa.table({}))

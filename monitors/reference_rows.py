@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from monitors.kept_rows import (
-    FEWEST,
     STEPS_PER_RUN,
     keep_rows,
     kept_columns,
@@ -18,6 +17,7 @@ from monitors.kept_rows import (
     typical_step,
 )
 from monitors.pooling import POOL, is_pooled
+from schemas.explain import FEWEST
 from schemas.stream import Stream
 from transforms.windows import Group, gather, places
 

@@ -31,9 +31,11 @@ def choose_evidence(staging: Path, findings: Sequence[Path]) -> None:
     if not parts:
         return
     above = pl.col("statistic") / pl.col("threshold")  # comparable among monitors
+    staged = scan_parts(NAME, parts).select(_PLACE)  # windows of all keys together have none
     strongest = (
         scan_parts("findings", findings)
         .filter("alarm")
+        .join(staged, on=_PLACE, how="semi", nulls_equal=True)
         .group_by(_PLACE)
         .agg(above=above.max())
         .sort(pl.col("above").neg(), *_PLACE)
@@ -59,7 +61,7 @@ def newest_evidence(out: Path, staging: Path, files: Sequence[str]) -> list[str]
     places = windows.select(_PLACE).collect()
     if places.height <= 2 * MOST:
         return list(files)
-    newest = places.unique().sort(WINDOW, descending=True).head(MOST)
+    newest = places.unique().sort(*WINDOW, "key", descending=True).head(MOST)
     kept = windows.join(newest.lazy(), on=_PLACE, how="semi", nulls_equal=True).collect()
     write_part(kept.to_arrow().cast(EVIDENCE), staging / "newest")
     return adopt(staging / "newest", out, NAME)

@@ -7,6 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+FEWEST, MOST = 64, 10_000  # rows of a window: fewer say too little to be worth their place
+
 
 class Explain(BaseModel):
     """How a finding is explained."""
@@ -15,15 +17,22 @@ class Explain(BaseModel):
 
     rows: int = Field(
         default=500,
-        ge=0,
-        description="Rows kept of each window for the explanation of its findings; 0 keeps none, "
-        "neither of windows nor of the reference.",
+        description="Rows kept of each window for the explanation of its findings, 64 to 10,000; "
+        "0 keeps none, neither of windows nor of the reference.",
     )
     graph: dict[str, tuple[str, ...]] = Field(
         default={},
         description="Each column's direct causes, where they are known: divides the cost of a "
         "shift among mechanisms.",
     )
+
+    @field_validator("rows")
+    @classmethod
+    def _enough(cls, rows: int) -> int:
+        if rows and not FEWEST <= rows <= MOST:
+            message = f"keep {FEWEST} to {MOST:,} rows of a window, or none: 0"
+            raise ValueError(message)
+        return rows
 
     @field_validator("graph")
     @classmethod

@@ -6,6 +6,7 @@ import operator
 import pickle
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitors import kept_rows
 from monitors.kept_rows import (
-    FEWEST,
     HELD,
     NO_ROWS,
     KeptRows,
@@ -24,6 +25,7 @@ from monitors.kept_rows import (
     rows_of_a_window,
     typical_step,
 )
+from schemas.explain import FEWEST, MOST
 from schemas.stream import Stream
 from transforms.contract import ROW
 
@@ -216,12 +218,12 @@ def test_columns_are_all_but_the_ignored_and_the_key() -> None:
     ("asked", "keys", "window", "rows"),
     [
         (500, 1, {"length": "1d"}, 500),
-        (10_000_000, 1, {"length": "1d"}, HELD // 5),
+        (MOST, 1, {"length": "1d"}, MOST),
+        (MOST, 1_000, {"length": "1d"}, HELD // 5_000),
         (500, 10_000, {"length": "1d"}, HELD // 50_000),
         (500, 10_000, {"length": "1d", "every": "12h"}, HELD // 100_000),
         (500, 40_000, {"length": "1d"}, 0),
         (FEWEST, 1, {"length": "1d"}, FEWEST),
-        (FEWEST - 1, 1, {"length": "1d"}, 0),
         (0, 1, {"length": "1d"}, 0),
     ],
 )
@@ -245,3 +247,23 @@ def test_tables_of_a_group_have_one_chunk(rows: list[tuple[object, ...]]) -> Non
     """They are written as one batch."""
     own = kept(rows, 5, 2) + kept(rows, 5, 2)
     assert {column.num_chunks for column in own.table.columns} == {1}
+
+
+def test_a_sum_of_many_short_parts_is_put_together_a_few_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A week that slides by the hour is a sum of 168 parts, and each would cost what it holds."""
+    lengths: list[int] = []
+    lowest = kept_rows._lowest
+
+    def counted(places: kept_rows.Places, *about: Any) -> kept_rows.Places:
+        lengths.append(len(places))
+        return lowest(places, *about)
+
+    parts = [every(range(at * 10, at * 10 + 10), 100, 16) for at in range(168)]
+    expected = every(range(1680), 100, 16)
+    monkeypatch.setattr(kept_rows, "_lowest", counted)
+    merged = functools.reduce(operator.add, parts)
+    assert merged.table.equals(expected.table)
+    assert len(lengths) <= 1 + 168 * 10 // 100
+    assert max(lengths) <= 2 * 100 + 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from monitors.distinct import distinct_times
+from monitors.due import Due
+from monitors.judging import MAY_ALARM, WindowJudge
+from monitors.rollup import ALL_KEYS
 from monitors.window_codec import encode_part
 from pipelines import evidence
 from pipelines.evidence import NAME, choose_evidence, newest_evidence
@@ -28,6 +33,7 @@ from tests.small_streams import (
     Outcome,
     Watched,
     current_rows,
+    reference_rows,
     stream_file,
     tidegauge,
 )
@@ -179,6 +185,47 @@ def test_when_everything_alarms_the_strongest_are_kept(
     choose_evidence(tmp_path, found(tmp_path, w1=7, w2=50, w3=6, w4=9))
     assert chosen(tmp_path) == [2, 4]
     assert len(list((tmp_path / NAME).iterdir())) == 1
+
+
+def test_all_keys_together_take_the_place_of_no_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their alarms are the strongest of all, and they have no rows of their own."""
+    monkeypatch.setattr(evidence, "MOST_AT_ONCE", 2)
+    write_part(rows_of(1, 2), tmp_path / NAME)
+    about = ALARM | {"key": ALL_KEYS, "statistic": 90.0}
+    together = [finding(STREAM, at, "a", **about) for at in (1, 2)]
+    parts = found(tmp_path, w1=7, w2=9)
+    parts.append(write_part(pa.Table.from_pylist(together, RECORDS["findings"]), tmp_path / "all"))
+    choose_evidence(tmp_path, parts)
+    assert chosen(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("control", "share", "revision", "kept"),
+    [
+        ("e-detector", "1 per 9 windows", 0, 1),
+        ("fdr", "5 % of alarms", 0, 0),
+        ("fdr", "5 % of alarms", 1, 1),
+    ],
+)
+def test_a_window_that_says_little_may_alarm_yet(
+    run: Run, control: str, share: str, revision: int, kept: int
+) -> None:
+    """An e-detector adds up windows; and of a revised one the first decision stays."""
+    alarms = run.stream.alarms.model_copy(update={"control": control, "false": share})
+    stream = run.stream.model_copy(update={"alarms": alarms})
+    judge = WindowJudge(stream, Path(run.manifest["baseline_folder"]))
+    baseline_id = run.manifest["baseline_id"]
+    part = run.evidence_of(moved(run))
+    assert part is not None
+    times = distinct_times(pa.chunked_array([reference_rows()["time"].to_arrow()]))
+    whole = judge.baselines.load(baseline_id).references["{}"].total
+    quiet = replace(part, profile=whole, times=times)
+    window = WindowKey("{}", FIRST, FIRST + timedelta(weeks=1))
+    told = judge.judge(window, baseline_id, quiet, Due(judge=True, revision=revision, named=None))
+    assert min(f.p_adjusted for f in told.findings if f.p_adjusted is not None) > MAY_ALARM
+    assert len(told.evidence) == kept
 
 
 def test_the_newest_evidence_stays_in_the_run_folder(

@@ -199,3 +199,10 @@ def test_lagged_columns_may_be_causes() -> None:
     watched = stream(lags=["1h"], explain={"graph": {"temp": ["temp 1h ago", "sky"]}})
     assert watched.explain.graph["temp"] == ("temp 1h ago", "sky")
     assert watched.explain.rows == 500
+
+
+@pytest.mark.parametrize("rows", [-1, 1, 63, 10_001])
+def test_rows_kept_are_none_or_enough(rows: int) -> None:
+    """Too few would explain nothing, and be silently left out."""
+    with pytest.raises(ValidationError, match="keep 64 to 10,000 rows of a window, or none: 0"):
+        stream(explain={"rows": rows})
