@@ -9,24 +9,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
 from monitors.jump.columns import LEVELS, ColumnJump, compare_columns
 from monitors.jump.periods import Periods, cut_periods, nearest, without_season
+from pipelines.compare_periods import duration, said, season_of, untestable, usual_length
 from pipelines.compare_rows import Rows, is_number, of_keys, read_rows
-from schemas.duration import parse_duration
 from schemas.errors import SourceError, StreamFileError, did_you_mean
 from transforms.timestamps import to_utc
 
-LEAST_PERIODS = 20  # on either side
-USUAL_PERIODS = 60  # on the shorter side, if `every` is not given
-#: What `every` is chosen from: the longest up to an hour, longer only where rows are rarer.
-STEPS = ("1m", "5m", "15m", "1h", "6h", "1d", "7d")
-LEAST_SEASONS = 7  # before the time, for what is usual in each
-_DAY = 86_400.0
-_HOUR = 3600.0
 _MICRO = 10**6
 
 
@@ -101,8 +93,8 @@ def compare_at(  # noqa: PLR0913 (all but two by keyword)
     cutoff = _parse_time(when, rows.zone)
     _check_inside(when, cutoff, rows)
     chosen = _chosen(rows, columns)
-    length = _duration("--every", every) if every else _usual_length(rows.times, cutoff)
-    cycle = _season(season, length, (cutoff - int(rows.times.min())) / _MICRO)
+    length = duration("--every", every) if every else usual_length(rows.times, cutoff)
+    cycle = season_of(season, length, (cutoff - int(rows.times.min())) / _MICRO)
     cut: dict[str, Periods] = {}
     notes = list(rows.notes)
     pooled = [name for name in rows.keys if name not in {key.partition("=")[0] for key in keys}]
@@ -113,20 +105,15 @@ def compare_at(  # noqa: PLR0913 (all but two by keyword)
     for name in chosen:
         values = rows.table[name].cast(pa.float64(), safe=False).to_numpy()
         periods = cut_periods(rows.times, values, cutoff, round(length * _MICRO), LEVELS)
-        if min(periods.sides) < LEAST_PERIODS:
-            sides = f"{periods.sides[0]:,} before and {periods.sides[1]:,} after"
-            short.append(f"{name!r} has values in {sides} of the periods of {said(length)}")
+        if why := untestable(periods, length):
+            short.append(f"{name!r} {why}")
             continue
         if cycle is not None:
             periods = without_season(periods, round(cycle / length))
         cut[name] = nearest(periods)
     if not cut:
-        message = (
-            f"{rows.name}: {short[0]}; {LEAST_PERIODS} are needed on either side of {when}: "
-            f"give a shorter --every, or more rows"
-        )
-        raise SourceError(message)
-    notes += [f"{what}, which are too few: it is not tested" for what in short]
+        raise SourceError(f"{rows.name}: {short[0]}")
+    notes += [f"{what}; it is not tested" for what in short]
     if all(np.median(periods.rows) == 1 for periods in cut.values()):
         notes.append(
             f"a period of {said(length)} has one row: levels are compared, and not quantiles; "
@@ -160,10 +147,8 @@ def print_before_after(result: BeforeAfter, out: Console) -> None:
 def _parse_time(when: str, zone: str) -> int:
     parsed = to_utc(pa.chunked_array([[when]]), zone).cast(pa.int64())[0].as_py()
     if parsed is None:
-        message = (
-            f"TIME {when!r}: is not a time, or one that {zone} skips; "
-            f"write it such as 2026-03-01T14:00Z"
-        )
+        skips = "" if zone == "UTC" else f", or one that {zone} skips"
+        message = f"TIME {when!r}: is not a time{skips}; write it such as 2026-03-01T14:00Z"
         raise StreamFileError(message)
     return int(parsed)
 
@@ -171,7 +156,9 @@ def _parse_time(when: str, zone: str) -> int:
 def _check_inside(when: str, cutoff: int, rows: Rows) -> None:
     first, last = int(rows.times.min()), int(rows.times.max())
     if not first < cutoff <= last:
-        message = f"TIME {when}: the rows of {rows.name} are of {_moment(first)} to {_moment(last)}"
+        side = "before" if cutoff <= first else "after"
+        span = f"{_moment(first)} to {_moment(last)}"
+        message = f"TIME {when}: no row is {side} it; the rows of {rows.name} are of {span}"
         raise SourceError(message)
 
 
@@ -193,56 +180,6 @@ def _chosen(rows: Rows, columns: Sequence[str]) -> list[str]:
         message = f"{rows.name}: no column holds numbers; there is nothing to compare"
         raise SourceError(message)
     return list(dict.fromkeys(columns)) or rows.default
-
-
-def _duration(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        message = f"{option}: {error}"
-        raise StreamFileError(message) from error
-
-
-def _usual_length(times: NDArray[np.int64], cutoff: int) -> float:
-    """Return the longest step of at most an hour that gives the shorter side enough periods.
-
-    Never one that is shorter than the usual time between rows.
-    """
-    distinct = np.unique(times)
-    spacing = float(np.median(np.diff(distinct))) / _MICRO
-    shorter = min(cutoff - int(distinct[0]), int(distinct[-1]) - cutoff) / _MICRO
-    steps = [parse_duration(step) for step in STEPS]
-    possible = [step for step in steps if step >= 0.99 * spacing] or steps[-1:]
-    within = [s for s in possible if s <= _HOUR and s * USUAL_PERIODS <= shorter]
-    return within[-1] if within else possible[0]
-
-
-def _season(season: str | None, length: float, before: float) -> float | None:
-    """Return the length of the cycle to take out; None for none."""
-    if season == "none":
-        return None
-    if season is None:
-        fits = length < _DAY and _DAY % length == 0 and before >= LEAST_SEASONS * _DAY
-        return _DAY if fits else None
-    cycle = _duration("--season", season)
-    if cycle <= length or cycle % length:
-        message = f"--season {season}: is no multiple of a period of {said(length)}"
-        raise StreamFileError(message)
-    if before < LEAST_SEASONS * cycle:
-        message = (
-            f"--season {season}: there are {before / cycle:.1f} of them before the time, and what "
-            f"is usual takes {LEAST_SEASONS}; give --season none, or more rows"
-        )
-        raise StreamFileError(message)
-    return cycle
-
-
-def said(seconds: float) -> str:
-    """Return a length of time as people write it, such as ``6h``."""
-    for name, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{name}"
-    return f"{seconds:g}s"
 
 
 def _moment(micros: int) -> str:

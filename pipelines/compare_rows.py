@@ -48,7 +48,10 @@ def read_rows(source: str, time: str | None) -> Rows:
     is_stream = source.endswith((".yaml", ".yml"))
     rows = _stream_rows(source, time) if is_stream else _table_rows(source, time)
     if not len(rows.times):
-        message = f"{source}: no row has a time; there is nothing to compare"
+        message = (
+            f"{source}: no row is left, as {rows.rejected:,} have no time that can be read, or a "
+            f"value that cannot be used; there is nothing to compare"
+        )
         raise SourceError(message)
     return rows
 
@@ -64,7 +67,7 @@ def of_keys(rows: Rows, keys: Sequence[str]) -> Rows:
     for key in keys:
         name, equals, value = key.partition("=")
         if not equals or name not in rows.columns:
-            near = did_you_mean(name, rows.columns)
+            near = "" if name in rows.columns else did_you_mean(name, rows.columns)
             message = f"--key {key}: write COLUMN=VALUE with a column of {rows.name}{near}"
             raise StreamFileError(message)
         texts = rows.table[name].cast(pa.string())

@@ -10,7 +10,7 @@ the number of columns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from monitors.jump.periods import Periods
 LEVELS = np.linspace(0.05, 0.95, 19)
 _OTHER_VARIATION = 1.25  # ratio of deviations from which a jump of T is said to be one of them
 _MEDIAN = 9  # place of 0.5 in `LEVELS`
+_ROUNDING = 1e-9  # of the largest value: a smaller deviation is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,10 @@ def compare_columns(
     """
     tests = {}
     for name, periods in columns.items():
+        functions, centre, scale = _scaled(periods.functions)
         found = discontinuity(
             periods.x,
-            periods.functions,
+            functions,
             0.0,
             levels=LEVELS,
             serial=True,
@@ -111,14 +113,9 @@ def compare_columns(
             seed=seed,
         )
         variation = jump_test(
-            periods.x,
-            periods.functions,
-            0.0,
-            levels=LEVELS,
-            bandwidth=found.bandwidth,
-            serial=True,
+            periods.x, functions, 0.0, levels=LEVELS, bandwidth=found.bandwidth, serial=True
         )
-        tests[name] = (found, variation)
+        tests[name] = _in_unit(found, variation, centre, scale)
     raw = [p for found, variation in tests.values() for p in (found.p_value, variation.p_value)]
     corrected = holm(raw).reshape(-1, 2)
     usual = {name: float(np.median(periods.rows)) for name, periods in columns.items()}
@@ -137,6 +134,45 @@ def compare_columns(
         for (name, (found, variation)), own in zip(tests.items(), corrected, strict=True)
     ]
     return sorted(results, key=lambda one: (not one.jumped, one.p_value))
+
+
+def _scaled(functions: FloatArray) -> tuple[FloatArray, float, float]:
+    """Return functions about 0 and of usual size 1, and the centre and scale to undo that.
+
+    What counts as rounding must not depend on the column's unit, nor on how far from 0 it lies.
+    """
+    centre = float(np.median(functions))
+    about = functions - centre
+    largest = float(np.abs(about).max())
+    if largest <= 8.0 * np.finfo(np.float64).eps * abs(centre):
+        return np.zeros_like(functions), centre, 1.0
+    usual = float(np.median(np.abs(about)))
+    scale = usual if usual > _ROUNDING * largest else largest
+    return about / scale, centre, scale
+
+
+def _in_unit(
+    found: Discontinuity, variation: JumpTest, centre: float, scale: float
+) -> tuple[Discontinuity, JumpTest]:
+    """Undo `_scaled`; variances that are rounding are 0."""
+    largest = max(float(np.abs(side).max()) for side in (found.before, found.after))
+    least = (_ROUNDING * max(1.0, largest)) ** 2
+    variances = [
+        variance * scale**2 if variance > least else 0.0
+        for variance in (variation.variance_before, variation.variance_after)
+    ]
+    return replace(
+        found,
+        before=centre + scale * found.before,
+        after=centre + scale * found.after,
+        half_width=scale * found.half_width,
+    ), replace(
+        variation,
+        before=centre + scale * variation.before,
+        after=centre + scale * variation.after,
+        variance_before=variances[0],
+        variance_after=variances[1],
+    )
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

@@ -37,7 +37,7 @@ DRAWS = 1_999  # of the bootstrap; the paper has 200, which p-values of many col
 ORDER = 2  # of the local polynomials
 _AT_ONCE = 100  # draws
 _TAIL = 0.02  # of the draws: from there on the law is extrapolated
-_ROUNDING = 1e-9  # of the largest value: a smaller jump is none
+_ROUNDING = 1e-9  # of the largest value: a smaller jump, or difference of jumps, is none
 _LEAST_LEFT = 0.5  # of an innovation's variance by the fit, for its residual to stand for others
 
 
@@ -120,17 +120,19 @@ def discontinuity(  # noqa: PLR0913 (all but three by keyword)
     fit = estimate(distance, functions, bandwidth, draws, seed)
     sups = np.abs(fit.errors).max(axis=1)
     centred = np.abs(fit.errors - fit.errors.mean(axis=1, keepdims=True)).max(axis=1)
-    before, after = monotone(fit.before), monotone(fit.after)
-    tau = after - before
-    tau[np.abs(tau) <= _ROUNDING * np.abs(functions).max(initial=0.0)] = 0.0
     place = min(draws, int(np.ceil((1.0 - alpha) * (draws + 1)))) - 1
+    before, after = monotone(fit.before), monotone(fit.after)
+    least = _ROUNDING * np.abs(functions).max(initial=0.0)
+    after = np.where(np.abs(after - before) <= least, before, after)
+    tau = after - before
+    unlike = float(np.abs(tau - tau.mean()).max())
     return Discontinuity(
         levels=levels,
         before=before,
         after=after,
         half_width=float(np.sort(sups)[place]),
         p_value=tail_share(sups, float(np.abs(tau).max())),
-        p_homogeneity=tail_share(centred, float(np.abs(tau - tau.mean()).max())),
+        p_homogeneity=tail_share(centred, unlike) if unlike > least else 1.0,
         bandwidth=bandwidth,
         units=units,
         phi=fit.phi,

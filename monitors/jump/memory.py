@@ -19,6 +19,7 @@ from monitors.encoder import FloatArray
 from monitors.jump.local_polynomial import powers
 
 MOST = 0.98  # of φ: nearer to 1 a jump and a wandering level are the same
+_FARTHEST = 2_000  # periods: from there on every φ^lag counts as nothing
 _GRID = np.concatenate([np.arange(0.0, 0.9, 0.05), np.arange(0.9, MOST + 0.001, 0.02)])
 
 
@@ -90,7 +91,8 @@ def _left_autocorrelation(
     design : shape (n, k)
     operator : shape (k, n): from outcomes to coefficients.
     """
-    lags = np.abs(np.rint(distance[:, None] - distance[None, :])).astype(np.intp)
+    lags = np.abs(np.rint(distance[:, None] - distance[None, :]))
+    lags = np.minimum(lags, _FARTHEST).astype(np.intp)
     found = []
     for phi in _GRID:
         correlations = np.power(phi, np.arange(lags.max() + 1))[lags]  # 0⁰ is 1

@@ -66,12 +66,24 @@ def nearest(periods: Periods) -> Periods:
     return Periods(periods.x[kept], periods.functions[kept], periods.rows[kept])
 
 
+def usual_gap(periods: Periods) -> int:
+    """Return the usual distance of a period from the one before; 1 where most follow each other."""
+    return int(np.median(np.diff(periods.x))) if len(periods.x) > 1 else 1
+
+
+def reach(periods: Periods) -> tuple[float, float]:
+    """Return how many periods the cutoff is from the nearest ones before and after it."""
+    return float(-periods.x[periods.x < 0.0].max()), float(periods.x[periods.x > 0.0].min())
+
+
 def without_season(periods: Periods, season: int) -> Periods:
     """Subtract what is usual at each place of a season, as the periods before the cutoff tell.
 
-    The mean function of the periods of a place, less the mean of those means, is taken from each
-    period; the result need not be monotone. The last `SEASONS` seasons before the cutoff count, as
-    a season changes slowly. A place that has no period there keeps its values.
+    A straight line in time and a level of each place are fitted to each quantile together; the
+    levels, less their mean, are taken from each period, and the result need not be monotone.
+    Without the line a trend would be cut into steps, one of them at the cutoff where the season
+    begins. The last `SEASONS` seasons before the cutoff count, as a season changes slowly. A place
+    that has no period there keeps its values.
 
     Parameters
     ----------
@@ -79,8 +91,16 @@ def without_season(periods: Periods, season: int) -> Periods:
     """
     place = np.floor(periods.x).astype(np.int64) % season
     before = (periods.x < 0.0) & (periods.x > -SEASONS * season)
-    usual = np.full((season, periods.functions.shape[1]), np.nan)
-    for at in np.unique(place[before]):
-        usual[at] = periods.functions[before & (place == at)].mean(axis=0)
-    usual = np.nan_to_num(usual - np.nanmean(usual, axis=0))
+    if not before.any():
+        return periods
+    own, x, functions = place[before], periods.x[before][:, None], periods.functions[before]
+    found, at, count = np.unique(own, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(found), 1 + functions.shape[1]))
+    np.add.at(sums, at, np.hstack([x, functions]))
+    means = sums / count[:, None]
+    later, apart = x - means[at, :1], functions - means[at, 1:]
+    slope = (later * apart).sum(axis=0) / max(float((later**2).sum()), 1.0)
+    levels = means[:, 1:] - slope * means[:, :1]
+    usual = np.zeros((season, functions.shape[1]))
+    usual[found] = levels - levels.mean(axis=0)
     return replace(periods, functions=periods.functions - usual[place])

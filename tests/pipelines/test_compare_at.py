@@ -198,17 +198,22 @@ def test_figure_is_written(table: Path, tmp_path: Path, suffix: str) -> None:
 
 REFUSED = {
     "no time": (["noon"], "TIME 'noon': is not a time"),
-    "outside": (["2027-01-01"], "the rows of {table} are of 2026-01-01 00:00 UTC to 2026-01-18"),
+    "outside": (["2027-01-01"], "no row is after it; the rows of {table} are of 2026-01-01 00:00"),
+    "first row": (["2026-01-01T00:00Z"], "no row is before it; the rows of {table} are of"),
+    "short periods": (
+        [TIME, "--every", "1m"],
+        "has values in one of 10 periods of 1m only: give --every 10m or longer",
+    ),
     "too few": (
         ["2026-01-01T05:00Z", "--every", "1h"],
-        "in 5 before and 427 after of the periods of 1h; 20 are needed on either side",
+        "in 5 periods of 1h before and 427 after, and 20 are needed",
     ),
     "unknown column": ([TIME, "--column", "powr"], "(did you mean 'power'?); its numbers are"),
     "no number": ([TIME, "--column", "site"], "--column site: holds category; only numbers"),
     "every": ([TIME, "--every", "often"], "--every: 'often' is not a duration"),
     "season": ([TIME, "--season", "90m"], "--season 90m: is no multiple of a period of 1h"),
     "long season": ([TIME, "--season", "7d"], "there are 1.7 of them before the time"),
-    "key": ([TIME, "--key", "site"], "write COLUMN=VALUE"),
+    "key": ([TIME, "--key", "site"], "write COLUMN=VALUE with a column of {table}\n"),
     "no such key": ([TIME, "--key", "site=c"], "--key site=c: no row has that value"),
     "rate": ([TIME, "--false-alarm-rate", "2"], "give a number between 0 and 1"),
     "figure": ([TIME, "--out", "figure.gif"], "give a name that ends in .svg, .png, .html"),
@@ -256,5 +261,44 @@ def test_sparse_column_is_left_out_with_a_note(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     rows().with_columns(rpm=pl.when(late).then("rpm")).write_parquet(path)
     done = tidegauge("compare-at", TIME, path, "--json")
-    assert "note: 'rpm' has values in 6 before and 154 after" in done.err
+    assert "note: 'rpm' has values in 6 periods of 1h before and 154 after" in done.err
     assert [one["column"] for one in json.loads(done.out)["columns"]] == ["power"]
+
+
+def test_a_gap_at_the_time_is_no_jump(tmp_path: Path) -> None:
+    """Where no row is near the time on one side, nothing is said of it."""
+    path = tmp_path / "rows.parquet"
+    later = pl.when(pl.col("time") >= RELEASE).then(timedelta(days=60)).otherwise(timedelta())
+    rows().with_columns(time=pl.col("time") + later).write_parquet(path)
+    done = tidegauge("compare-at", TIME, path)
+    assert (done.code, done.out) == (2, "")
+    assert "'power' has no values for 60d next to the time" in done.err
+
+
+def test_a_column_with_a_value_every_other_period_is_left_out(tmp_path: Path) -> None:
+    """Of such a column it cannot be told how much neighbouring periods share."""
+    hourly = rows()[::6]
+    path = tmp_path / "rows.parquet"
+    every_other = pl.when(pl.int_range(pl.len()) % 2 == 0).then("rpm")
+    hourly.with_columns(rpm=every_other).write_parquet(path)
+    done = tidegauge("compare-at", TIME, path, "--json")
+    assert "'rpm' has values in one of 2 periods of 1h only: give --every 2h or longer" in done.err
+    assert [one["column"] for one in json.loads(done.out)["columns"]] == ["power"]
+
+
+def test_values_beyond_squares_are_left_out(tmp_path: Path) -> None:
+    """A square that overflows is said to be one."""
+    path = tmp_path / "rows.parquet"
+    rows().with_columns(rpm=pl.col("rpm") * 1e300).write_parquet(path)
+    done = tidegauge("compare-at", TIME, path)
+    assert done.code == 0
+    assert "'rpm' has values beyond 1e+150: give them in another unit; it is not tested" in done.err
+
+
+def test_rows_that_are_all_rejected_are_counted(tmp_path: Path) -> None:
+    """Infinite values are no values: what is left is nothing, and the sentence says why."""
+    path = tmp_path / "rows.parquet"
+    rows(3).with_columns(rpm=pl.lit(float("inf"))).write_parquet(path)
+    done = tidegauge("compare-at", "2026-01-02", path)
+    assert (done.code, done.out) == (2, "")
+    assert "no row is left, as 432 have no time that can be read" in done.err

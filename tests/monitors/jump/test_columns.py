@@ -75,6 +75,40 @@ def test_the_jump_test_alone_names_the_mean_where_the_variation_stays(
     assert says.startswith(f"a jumped at {WHEN}: its mean distribution, the median by +")
 
 
+@pytest.mark.parametrize(("centre", "scale"), [(1e9, 1e-3), (0.0, 1e-6), (0.0, 1e100)])
+def test_unit_and_origin_decide_nothing(
+    rng: np.random.Generator, centre: float, scale: float
+) -> None:
+    """The same jump in another unit, or far from 0: the same p-values, rescaled quantiles."""
+    x, functions = dependent(rng, 60, 0.3, LEVELS)
+    functions = functions + 4.0 * (x > 0.0)[:, None]
+    plain, other = (
+        compare_columns({"a": periods(x, values)}, {"a": None}, WHEN)[0]
+        for values in (functions, centre + scale * functions)
+    )
+    assert other.quantiles.p_value == pytest.approx(plain.quantiles.p_value, rel=1e-2)
+    assert other.variation.p_value == pytest.approx(plain.variation.p_value, rel=1e-2)
+    assert other.quantiles.jump == pytest.approx(scale * plain.quantiles.jump, rel=1e-2)
+    assert other.quantiles.half_width == pytest.approx(scale * plain.quantiles.half_width, rel=1e-2)
+    spread = np.sqrt([one.variation.variance_after for one in (plain, other)])
+    assert spread[1] == pytest.approx(scale * spread[0], rel=1e-2)
+
+
+def test_rounding_is_neither_a_jump_nor_a_variation() -> None:
+    """Constants, the same or another afterwards: exact numbers, and one amount for all."""
+    x = around(100)
+    columns = {
+        "same": periods(x, np.full((200, 19), 0.3)),
+        "step": periods(x, np.where(x > 0.0, 0.5, 0.3)[:, None] * np.ones(19)),
+    }
+    step, same = compare_columns(columns, dict.fromkeys(columns), WHEN)
+    assert (step.column, step.jumped, same.jumped) == ("step", True, False)
+    assert step.sentence.endswith(
+        "the median by +0.2 (band 0.2 to 0.2), and no quantile by another amount"
+    )
+    assert same.sentence.endswith("the median by +0 (band 0 to 0)")
+
+
 def test_json_holds_plain_numbers(rng: np.random.Generator) -> None:
     """What is told of a column can be written, and the bounds enclose the jumps."""
     hit, _ = compared(np.full(19, 4.0), rng)

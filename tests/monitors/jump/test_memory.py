@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -48,3 +50,11 @@ def test_a_random_walk_has_the_largest_memory_there_is(rng: np.random.Generator)
     phi = fit_memory(around(150), walk, 0).phi
     assert 0.9 < phi[0] <= MOST + 1e-9
     assert inflation(phi)[0] < 101.0
+
+
+def test_periods_far_apart_cost_no_more(rng: np.random.Generator) -> None:
+    """Lags of ten million periods are not gone through one by one."""
+    distance = np.concatenate([np.arange(-60.0, 0.0), 1e7 + np.arange(60.0)])
+    start = time.process_time()
+    fit_memory(distance, rng.normal(size=(120, 1)), 1)
+    assert time.process_time() - start < 1.0

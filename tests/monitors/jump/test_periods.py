@@ -53,3 +53,12 @@ def test_nearest_periods_are_kept() -> None:
     found = nearest(Periods(x, np.zeros((1020, 19)), np.ones(1020, dtype=np.int64)))
     assert found.sides == (MOST_PERIODS, 20)
     assert found.x[0] == -MOST_PERIODS + 0.5
+
+
+def test_a_trend_is_no_season() -> None:
+    """A straight line and a cycle that begins at the cutoff: the line is left as it was."""
+    x = np.arange(-239.5, 120.0)
+    line = 0.2 * x[:, None] + LEVELS
+    cycle = 5.0 * np.sin(2.0 * np.pi * x / 24.0)[:, None]
+    left = without_season(Periods(x, line + cycle, np.full(360, 9)), 24).functions
+    np.testing.assert_allclose(left, line, atol=1e-9)
