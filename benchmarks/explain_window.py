@@ -36,7 +36,10 @@ for call in range(2):
 """
 PARTS = {
     "as text, in the terminal": (
-        "from pipelines.explain import explain_finding",
+        (
+            "from pipelines.cli.app import import_without; import_without('pandas', 'sklearn'); "
+            "from pipelines.explain import explain_finding"
+        ),
         "explain_finding(run, {finding!r})",
     ),
     "as a page of HTML": (

@@ -10,8 +10,9 @@ import polars as pl
 
 from monitors.baseline import Baseline
 from monitors.budget import FORECAST_MONITORS
-from monitors.cause.explain_window import NO_PART, explain_window
+from monitors.cause.explain_window import NO_PART, OF_ALL_KEYS, explain_window
 from monitors.cause.record import Cause
+from monitors.rollup import ALL_KEYS
 from monitors.window import WindowPart
 from pipelines.run_folder import Run, scan_parts
 from schemas.errors import OutputError, TidegaugeError, did_you_mean
@@ -56,7 +57,10 @@ class Causes:
 
     def cause(self, finding: Finding) -> Cause:
         """Return the cause of a finding; its notes say what could not be computed, and why."""
-        window = self._findings(*(_is(name, getattr(finding, name)) for name in _WINDOW))
+        of_all = finding.key == ALL_KEYS
+        names = _WINDOW[1:] if of_all else _WINDOW
+        also = [pl.col("alarm")] if of_all else []
+        window = self._findings(*(_is(name, getattr(finding, name)) for name in names), *also)
         notes: list[str] = []
         part, baseline = self._part(finding, notes), None
         if part is not None:
@@ -87,7 +91,7 @@ class Causes:
             notes.append(str(error))
             return None
         if part is None:
-            notes.append(NO_PART)
+            notes.append(OF_ALL_KEYS if finding.key == ALL_KEYS else NO_PART)
         return part
 
     def _baseline(self, identity: str, notes: list[str]) -> Baseline | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import textwrap
 from collections.abc import Iterator
@@ -24,14 +26,17 @@ from pipelines.report.cause_words import (
     move_words,
     signed,
     similar_words,
+    subject_of,
+    terms,
 )
-from pipelines.report.words import moment, number, shorten
+from pipelines.report.words import NBSP, moment, number, shorten
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
 WIDTH = 80
 MOST_ROWS = 14  # of the course over time
-MOST_BARS = 6
+LEAST_P = 1e-300  # what is smaller is beyond the numbers of the machine
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a terminal obeys them; data hold any
 _BAR = 24  # columns of the longest bar
 _SHOWN = (0, 4, 9, 14, 18)  # of the levels: 5, 25, 50, 75 and 95 %
 
@@ -63,12 +68,13 @@ def explain_finding(run: Run, finding_id: str, baseline: Path | None = None) -> 
         _head(cause, run),
         *_tables(cause),
         _listed("What to check", (_sentence(text) for text in cause.checks)),
-        _listed("Also alarmed in this window", (_beside(other) for other in cause.beside)),
+        _listed("Also alarmed in this window", (_beside(other, cause) for other in cause.beside)),
         _listed("Similar shifts before", (_similar(found) for found in cause.similar)),
         _listed("Not shown", (_sentence(text) for text in cause.notes)),
         [f"Pictures of it: tidegauge report {shlex.quote(str(run.folder))}"],
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    text = "\n\n".join("\n".join(part) for part in parts if part)
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _head(cause: Cause, run: Run) -> list[str]:
@@ -86,7 +92,7 @@ def _head(cause: Cause, run: Run) -> list[str]:
         lines += [
             "",
             f"  evidence   {finding.statistic:.2f} ({scale}), alarm above {finding.threshold:.2f}",
-            f"  p-value    {finding.p_value:.2g} for this subject alone",
+            f"  p-value    {_p_value(finding)} for this subject alone",
             f"  effect     {finding.effect:.2f}, rank {finding.rank}",
         ]
     return [
@@ -99,8 +105,9 @@ def _head(cause: Cause, run: Run) -> list[str]:
 
 def _tables(cause: Cause) -> Iterator[list[str]]:
     unit = f", {cause.unit}" if cause.unit else ""
-    if cause.course is not None and cause.course.times is not None:
-        yield [f"Read and expected{unit}", *_course(cause.course)]
+    course = () if cause.course is None else tuple(_course(cause.course))
+    if course:
+        yield [f"Read and expected{unit}", *course]
     if cause.shift is not None:
         yield [f"Quantiles of what it read less what was expected{unit}", *_shift(cause.shift)]
     if cause.own_shift is not None:
@@ -114,26 +121,31 @@ def _tables(cause: Cause) -> Iterator[list[str]]:
             *(line for found in cause.targets for line in _wrapped(found.sentence, "  ")),
         ]
     if cause.maps:
-        yield ["The map from the reference to this window", *_map(cause, cause.maps[0])]
+        yield ["What tells this window from the reference", *_map(cause, cause.maps[0])]
 
 
 def _course(course: Conditional) -> Iterator[str]:
-    """Yield a line per stretch of the window: mean read, mean expected, and the difference."""
+    """Yield a line per stretch of the window: mean read, mean expected, and the difference.
+
+    Nothing without times, and of a sensor that read nothing.
+    """
     off = course.observed - course.expected
     known = np.flatnonzero(np.isfinite(off))
+    if course.times is None or not len(known):
+        return
     stretches = [part for part in np.array_split(known, min(MOST_ROWS, len(known))) if len(part)]
     means = [
         (int(part[0]), course.observed[part].mean(), course.expected[part].mean())
         for part in stretches
     ]
     most = max((abs(read - due) for _, read, due in means), default=0.0)
+    places = _places(most)
     yield f"  {'from':20}{'read':>9}{'expected':>10}{'off':>9}"
     for first, read, due in means:
-        assert course.times is not None  # noqa: S101 (asked for with times only)
         at = np.datetime64(int(course.times[first]), "us").item()
         bar = _bar(read - due, most)
-        line = f"  {moment(at):20}{number(read):>9}{number(due):>10}{signed(read - due):>9}  {bar}"
-        yield line.rstrip()
+        both = f"{_plain(read, places):>9} {_plain(due, places):>9}"
+        yield f"  {moment(at):20}{both} {_fixed(read - due, places):>8}  {bar}".rstrip()
 
 
 def _shift(found: QuantileShift) -> Iterator[str]:
@@ -152,15 +164,15 @@ def _cost_title(cost: Attribution) -> str:
 
 
 def _shares(cost: Attribution) -> Iterator[str]:
-    shown = sorted(cost.shares, key=lambda share: -abs(share.amount))[:MOST_BARS]
-    most = max(abs(share.amount) for share in shown)
-    for share in shown:
-        limits = f"({signed(share.low)} to {signed(share.high)})"
-        bar = _bar(share.amount, most, 12)
-        name = shorten(share.mechanism, 28)
-        yield f"  {name:28}{signed(share.amount):>9} {limits:22} {bar}".rstrip()
+    shown = terms(cost)
+    most = max(abs(amount) for _, amount, _ in shown)
+    places = _places(most)
+    for what, amount, ends in shown:
+        limits = "" if ends is None else f"({_fixed(ends[0], places)} to {_fixed(ends[1], places)})"
+        bar = _bar(amount, most, 12)
+        yield f"  {shorten(what, 28):28}{_fixed(amount, places):>9} {limits:22} {bar}".rstrip()
     if cost.note:
-        yield from _wrapped(cost.note, "  ")
+        yield from _wrapped(_sentence(cost.note), "  ")
 
 
 def _map(cause: Cause, found: ShiftMap) -> Iterator[str]:
@@ -179,9 +191,10 @@ def _listed(title: str, texts: Iterator[str]) -> list[str]:
     return [title, *lines] if lines else []
 
 
-def _beside(other: Finding) -> str:
+def _beside(other: Finding, cause: Cause) -> str:
     monitor = MONITORS.get(other.monitor, other.monitor)
-    return f"{other.subject} ({monitor}): {clause(other.subject, other.explanation)}; {other.id}"
+    says = clause(other.subject, other.explanation)
+    return f"{subject_of(other, cause)} ({monitor}): {says}; {other.id}"
 
 
 def _similar(found: Any) -> str:
@@ -198,14 +211,36 @@ def _field(name: str, text: str) -> list[str]:
 
 def _wrapped(text: str, first: str, then: str | None = None) -> list[str]:
     indent = first if then is None else then
-    return textwrap.wrap(
-        text.replace("\u00a0", " "),
+    lines = textwrap.wrap(
+        text,
         WIDTH,
         initial_indent=first,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(NBSP, " ") for line in lines]
+
+
+def _p_value(finding: Finding) -> str:
+    p = finding.p_value
+    return "none" if p is None else f"{p:.2g}" if p > LEAST_P else f"below {LEAST_P:.0g}"
+
+
+def _places(most: float) -> int:
+    """Return the decimals that give the largest of some numbers three digits."""
+    return min(6, max(0, 2 - math.floor(math.log10(most)))) if most > 0 else 0
+
+
+def _plain(value: float, places: int) -> str:
+    if abs(value) >= 1e7:
+        return number(value)
+    return f"{value:,.{places}f}".replace("-", "−")
+
+
+def _fixed(value: float, places: int) -> str:
+    """Return a number with its sign, and as many decimals as those that it stands above."""
+    return f"+{_plain(value, places)}" if value > 0 else _plain(value, places)
 
 
 def _bar(value: float, most: float, width: int = _BAR) -> str:

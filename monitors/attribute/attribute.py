@@ -131,7 +131,7 @@ def attribute(  # noqa: PLR0913 (most by keyword)
     else:
         far = wide * _gap_error(rows, losses, outcomes, found[:, 1:].sum(axis=0))
         if abs(measured - expected - explained) > far:
-            notes.append("part of the change is none of these mechanisms', beyond their errors")
+            notes.append("what is not explained is more than the errors of the shares")
     return result(shares, explained, coalitions.least_effective, "; ".join(notes) or None)
 
 
@@ -269,7 +269,8 @@ def _doubts(coalitions: Coalitions, players: int) -> list[str]:
             f"worth {coalitions.least_effective:.0f} of them"
         )
     if coalitions.most_clipped > TOLD:
-        notes.append(f"{coalitions.most_clipped:.0%} of the weight was cut off")
+        cut = f"{coalitions.most_clipped:.0%}".replace("%", " %")
+        notes.append(f"{cut} of the weight of unusual rows was cut off: shares may be too small")
     if players > EXACT:
         notes.append(f"{players} mechanisms: their orders were sampled")
     return notes

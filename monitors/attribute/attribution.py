@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Share:
     """What one mechanism contributed to a change of loss."""
 
-    mechanism: str  #: such as ``P(LGA.temp | others)``
+    mechanism: str  #: such as ``LGA.temp given the others``
     columns: tuple[str, ...]  #: the columns whose law it is
     amount: float  #: in units of the loss
     low: float  #: of its interval, at the attribution's level

@@ -128,8 +128,8 @@ def spread_rows(part: WindowPart) -> pa.Table:
     stretch is used.
     """
     kept = part.rows
-    if part.profile.rows <= kept.capacity or not kept.capacity:
-        return kept.table
+    if part.profile.rows <= kept.capacity or not kept.capacity or not kept.run:
+        return kept.table  # all rows, none, or single ones
     _, first = np.unique(kept.places // kept.run, return_index=True)
     return kept.table.take(pa.array(first))
 

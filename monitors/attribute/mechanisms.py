@@ -12,7 +12,7 @@ _LISTED = 3  # parents that a name spells out
 class Mechanism:
     """The law of `columns` given `parents`; several columns have no parents."""
 
-    name: str  #: such as `P(LGA.temp | others)`
+    name: str  #: such as `LGA.temp given the others`
     columns: tuple[str, ...]
     parents: tuple[str, ...]
 
@@ -35,7 +35,7 @@ def by_graph(
         edges[target] = tuple(name for name in features if name not in below)
     drawn = {target, *graph, *(name for parents in graph.values() for name in parents)}
     outside = tuple(name for name in features if name not in drawn)
-    mechanisms = [Mechanism("P(other features)", outside, ())] if outside else []
+    mechanisms = [Mechanism("the other features", outside, ())] if outside else []
     for name in (*features, target):
         if name in drawn:
             known = (*features, target)
@@ -60,18 +60,18 @@ def by_names(
         itself is a sensor among the others.
     """
     others = tuple(name for name in features if name not in named)
-    mechanisms = [Mechanism("P(other features)", others, ())] if others else []
+    mechanisms = [Mechanism("the other features", others, ())] if others else []
     unnamed = target if target not in named else None
     given = others
     if unnamed is not None and target_first:
-        mechanisms.append(Mechanism(f"P({unnamed} | other features)", (unnamed,), others))
+        mechanisms.append(Mechanism(f"{unnamed} given the others", (unnamed,), others))
         given = (*others, unnamed)
     for name in named:
-        mechanisms.append(Mechanism(f"P({name} | others)", (name,), given))
+        mechanisms.append(Mechanism(f"{name} given the others", (name,), given))
         if unnamed is not None and not target_first:
             given = (*given, name)
     if unnamed is not None and not target_first:
-        mechanisms.append(Mechanism(f"P({unnamed} | features)", (unnamed,), given))
+        mechanisms.append(Mechanism(f"{unnamed} given all features", (unnamed,), given))
     return tuple(mechanisms)
 
 
@@ -87,7 +87,7 @@ def _descendants(edges: Mapping[str, Sequence[str]], node: str) -> set[str]:
 
 def _law(column: str, parents: Sequence[str]) -> str:
     if not parents:
-        return f"P({column})"
+        return f"{column} by itself"
     if len(parents) > _LISTED:
-        return f"P({column} | its {len(parents)} causes)"
-    return f"P({column} | {', '.join(parents)})"
+        return f"{column} given its {len(parents)} causes"
+    return f"{column} given {', '.join(parents)}"

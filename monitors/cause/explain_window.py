@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from monitors.attribute.attribute import attribute
 from monitors.attribute.attribution import Attribution
@@ -22,7 +23,7 @@ from monitors.budget import FORECAST_MONITORS
 from monitors.cause.checks import checks
 from monitors.cause.density import densities
 from monitors.cause.matching import matched
-from monitors.cause.quantile_shift import quantile_shift
+from monitors.cause.quantile_shift import LEAST_ROWS, quantile_shift
 from monitors.cause.record import Cause, Scale
 from monitors.cause.residuals import residual_table
 from monitors.cause.similar import shift_of, similar_shifts
@@ -41,16 +42,22 @@ from schemas.records import Finding, WindowKey
 from schemas.stream import ForecastSpec, Stream
 
 SEED = 20_260_102  # of samples and permutations: the same window has the same cause
-NO_PART = (
-    "nothing of this window is kept: only windows with an alarm are, and those of all keys "
-    "together are not"
+NO_PART = "nothing of this window is kept: only windows with an alarm are"
+OF_ALL_KEYS = (
+    "pictures of all keys together: rows are kept by key; explain the alarm of one key of this "
+    "window"
 )
 NO_ROWS = (
     "no rows of this window are kept (`explain: {rows: 0}` in the stream file, or an older run), "
     "so there is no curve over time"
 )
 NO_REFERENCE = "the baseline keeps no rows of this key; fit it anew for what was usual before"
+NO_MAP = (
+    "a map: the numbers of this window, given the others, differ from the reference by no more "
+    "than two samples of it would"
+)
 
+MOST_BESIDE = 20  # alarms of one window: of all keys together there may be thousands
 MOST_FORECASTS = 3  # of one finding: each costs a fit of its mechanisms
 
 _Found = TypeVar("_Found")
@@ -103,7 +110,7 @@ def explain_window(
         unit=None if column is None else column.unit,
         since=finding.since if shift is None else shift["since"],
         first_window=None if shift is None else _first_window(shift),
-        beside=[other for other in window if other.alarm and other.id != finding.id],
+        beside=[other for other in window if other.alarm and other.id != finding.id][:MOST_BESIDE],
         similar=similar_shifts(finding, shifts),
         checks=checks(finding.kind, of_forecast=of_forecast),
     )
@@ -129,13 +136,14 @@ def _with_window(
     key = cause.finding.key
     reference = baseline.reference_of(key)
     rows, before = part.rows.table, baseline.rows_of(key)
+    if rows.num_rows < cause.finding.rows:
+        cause = replace(cause, kept_rows=rows.num_rows)
     if not rows.num_rows:
         say(NO_ROWS)
     elif not before.num_rows:
         say(NO_REFERENCE)
     if reference is not None:
-        alike = matched(before, rows, stream)
-        cause = _with_conditional(cause, baseline, stream, reference, (before, alike, rows), window)
+        cause = _with_conditional(cause, baseline, stream, reference, (before, rows), window)
         cause = _with_maps(cause, baseline, stream, reference, part, window, say)
     return _with_forecasts(cause, baseline, stream, part, window, say)
 
@@ -145,16 +153,16 @@ def _with_conditional(
     baseline: Baseline,
     stream: Stream,
     reference: Reference,
-    rows: tuple[pa.Table, pa.Table, pa.Table],
+    rows: tuple[pa.Table, pa.Table],
     window: Sequence[Finding],
 ) -> Cause:
     """Add what the subject read and should have read, before and after.
 
     Parameters
     ----------
-    rows : of the reference, those of them made under the window's conditions, and of the window.
+    rows : of the reference and of the window.
     """
-    usual, alike, now = rows
+    usual, now = rows
     names = baseline.encoder.names
     subject = cause.finding.subject
     if subject not in names or not now.num_rows:
@@ -168,11 +176,14 @@ def _with_conditional(
     course = law(now, time=time)
     if not usual.num_rows:
         return replace(cause, course=course)
-    before, after = _residual(law(usual)), _residual(course)
-    own = [_known(numbers(table, subject)) for table in (alike, now)]
+    since = _since(cause, course)
+    later = now.filter(pa.array(since))
+    before, after = _residual(law(usual)), _residual(course)[since[_is_known(course)]]
+    own = [_known(numbers(table, subject)) for table in (matched(usual, later, stream), later)]
     return replace(
         cause,
         course=course,
+        after_since=not since.all(),
         density=densities(before, after),
         shift=quantile_shift(before, after),
         own_shift=quantile_shift(*own),
@@ -180,7 +191,13 @@ def _with_conditional(
 
 
 def _named_before(finding: Finding, window: Sequence[Finding]) -> Iterator[str]:
-    """Yield the features that were set aside when the subject was tested."""
+    """Yield the features that say nothing of what the subject should read.
+
+    Those that were set aside when it was tested; of a forecast, all that were named: its target is
+    not off because a sensor beside it is.
+    """
+    if finding.monitor in FORECAST_MONITORS:
+        yield from (name for name in _shifted(window) if name != finding.subject)
     for other in window:
         same = other.monitor == finding.monitor and other.alarm and finding.alarm
         if same and (other.rank or 0) < (finding.rank or 0):
@@ -192,7 +209,21 @@ def _known(values: FloatArray) -> FloatArray:
 
 
 def _residual(found: Conditional) -> FloatArray:
-    return _known(found.observed - found.expected)
+    return (found.observed - found.expected)[_is_known(found)]
+
+
+def _is_known(found: Conditional) -> NDArray[np.bool_]:
+    return np.isfinite(found.observed - found.expected)
+
+
+def _since(cause: Cause, course: Conditional) -> NDArray[np.bool_]:
+    """Return which rows came since the change; all of them where too few or none are known to."""
+    everything = np.ones(len(course.observed), dtype=np.bool_)
+    if cause.since is None or course.times is None:
+        return everything
+    later = course.times >= cause.since.timestamp() * 1e6
+    enough = np.count_nonzero(later & _is_known(course)) >= LEAST_ROWS
+    return np.asarray(later) if enough else everything
 
 
 def _with_maps(
@@ -220,6 +251,9 @@ def _with_maps(
         summary = baseline.summary
         compute = partial(profile_maps, encoder, reference.total, part.profile, stream.columns)
     found: tuple[ShiftMap, ...] = say.attempt("maps", compute) or ()
+    if found and found[0].noise >= found[0].total:
+        say(NO_MAP)
+        found = ()
     return replace(
         cause,
         maps=found,
@@ -296,7 +330,8 @@ def _with_forecasts(
             ),
         )
         attributions += [] if cost is None else [cost]
-        targets += [] if moved is None else [moved]
+        if moved is not None and moved.p_target is not None:  # else too few rows to test
+            targets.append(moved)
     return replace(cause, attributions=tuple(attributions), targets=tuple(targets))
 
 

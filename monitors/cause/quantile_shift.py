@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from monitors.check import autocorrelation_time
+from monitors.autocorrelation import autocorrelation_time
 from monitors.encoder import FloatArray
 
 LEVELS = np.arange(1, 20) / 20.0  # 5 %, 10 %, …, 95 %

@@ -48,10 +48,12 @@ class Cause:
     since: datetime | None = None  #: when the shift that the finding is part of began
     first_window: WindowKey | None = None  #: of that shift
     beside: Sequence[Finding] = ()  #: other alarms of the same window, causes first
+    kept_rows: int | None = None  #: of the window, where some of its rows are not kept
     course: Conditional | None = None  #: of the window's kept rows, in order of time
-    density: Density | None = None  #: of observed less expected, before and after
-    shift: QuantileShift | None = None  #: of observed less expected
+    density: Density | None = None  #: of observed less expected, in the reference and `after`
+    shift: QuantileShift | None = None  #: of the same
     own_shift: QuantileShift | None = None  #: of the feature by itself
+    after_since: bool = False  #: whether only rows since the change are compared in these three
     maps: Sequence[ShiftMap] = ()
     map_sentence: str | None = None
     map_given_others: bool = False  #: whether the maps are of what features read given the others

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.encoder import FloatArray
+from monitors.target_shift.two_sample import squared_distances
 
 FOLDS = 5
 _PENALTIES = (0.02, 0.2, 2.0)  # times √rows, beside a kernel of diagonal 2
@@ -59,10 +60,9 @@ def cross_fit(
 
 def kernel_of(X: FloatArray) -> FloatArray:
     """Return the kernel between all rows of standardised columns, shape (rows, rows)."""
-    square = (X**2).sum(axis=1)
-    inner = X @ X.T
-    distance = np.maximum(square[:, None] + square - 2.0 * inner, 0.0)
-    bent: FloatArray = np.exp(-0.5 * distance / np.median(distance)) + inner / X.shape[1]
+    distance = squared_distances(X)
+    scale = float(np.median(distance)) or 1.0
+    bent: FloatArray = np.exp(-0.5 * distance / scale) + X @ X.T / X.shape[1]
     return bent
 
 

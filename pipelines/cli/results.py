@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pipelines.cli.app import ALARMED, FailOnAlarm, app, console, remark
+from pipelines.cli.app import ALARMED, FailOnAlarm, app, console, import_without, remark
 from schemas.errors import OutputError
 
 Baseline = Annotated[
@@ -26,6 +26,7 @@ def explain(
     baseline: Baseline = None,
 ) -> None:
     """Say what moved, since when, how, how bad it is and what to check: one finding's cause."""
+    import_without("pandas", "sklearn")
     from pipelines.explain import explain_finding
     from pipelines.run_folder import open_run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Annotated
 
@@ -21,20 +20,12 @@ from pipelines.cli.app import (
     console,
     default_folder,
     errors,
+    import_without,
     progress,
     remark,
 )
 from pipelines.terminal import print_comparison, print_run
 from schemas.errors import StreamFileError
-
-
-class _WithoutPandas(MetaPathFinder):
-    """Keeps PyArrow from importing pandas, a third of the time `check` would take, for nothing."""
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002
-        """Say that there is no pandas: PyArrow and Polars both do without."""
-        if fullname == "pandas":
-            raise ModuleNotFoundError(fullname)
 
 
 @app.command()
@@ -117,7 +108,7 @@ def check(  # noqa: PLR0913, PLR0917 (an option each)
     fail_on_alarm: FailOnAlarm = False,
 ) -> None:
     """Compare two tables: name the features that, given all the others, are not what they were."""
-    sys.meta_path.insert(0, _WithoutPandas())
+    import_without("pandas")
     from pipelines.check import check_tables
 
     if not 0 < false_alarm_rate < 1:

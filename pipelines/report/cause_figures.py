@@ -12,7 +12,7 @@ from monitors.attribute.attribution import Attribution
 from monitors.cause.quantile_shift import CONFIDENCE, QuantileShift
 from monitors.cause.record import Cause
 from monitors.explain.maps import ShiftMap
-from pipelines.report.cause_words import move_words
+from pipelines.report.cause_words import move_words, terms
 from pipelines.report.figure import Plot, colour, date_axis, draw
 from pipelines.report.words import count, moment, number, percent, shorten
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_SHARES = 6  # bars; the smaller ones are added up in words
 MOST_MOVES = 8  # arrows
 _WIDE = (1040.0, 250.0)
 _SMALL = (345.0, 225.0)
 _GIVEN = " of what the others leave unexplained"
 _LEAST_MOVE = 0.1  # standard deviations
+_LONGEST_LABEL = 26  # characters beside an axis
 _ROW = 30.0  # CSS pixels of a bar or an arrow
 
 
@@ -64,6 +64,8 @@ def course_plot(name: str, cause: Cause) -> Plot | None:
         "Solid: what it read. Dashed: what the other features let expect, by the law of the "
         "reference; band: two standard deviations around it."
     )
+    if not np.isfinite(observed).any():
+        caption = f"It read nothing in this window. {caption.partition('. ')[2]}"
     if since is not None and cause.since is not None:
         caption += f" Shaded: since {moment(cause.since)}, when the change began."
     rows = cause.finding.rows
@@ -95,7 +97,7 @@ def spread_plots(name: str, cause: Cause) -> Iterator[Plot]:
             draw(f"{name}-density", paint, width=_SMALL[0], height=_SMALL[1]),
             f"Densities of {subject} less what was expected, in the reference and here.",
             "How far it reads from what the other features let expect. Filled: in the reference; "
-            "line: in this window.",
+            f"line: {_after(cause)}.",
             wide=False,
         )
     if cause.shift is not None:
@@ -108,14 +110,17 @@ def spread_plots(name: str, cause: Cause) -> Iterator[Plot]:
     if cause.own_shift is not None:
         inside = bool(((cause.own_shift.low <= 0) & (cause.own_shift.high >= 0)).all())
         says = (
-            "no quantile moved by more than chance explains: a test of this column alone sees "
-            "nothing"
+            "no quantile of this column moved beyond its limits"
             if inside
-            else "how far each quantile of the column moved, season and weather included"
+            else "how far each quantile of the column moved, for whatever reason"
         )
         yield _shift_plot(
             f"{name}-own", cause.own_shift, unit, f"By itself: {says}.", f"{subject} by itself"
         )
+
+
+def _after(cause: Cause) -> str:
+    return "since the change" if cause.after_since else "in this window"
 
 
 def _shift_plot(name: str, found: QuantileShift, unit: str | None, caption: str, what: str) -> Plot:
@@ -143,14 +148,15 @@ def _shift_plot(name: str, found: QuantileShift, unit: str | None, caption: str,
 
 def share_plot(name: str, cost: Attribution) -> Plot | None:
     """Draw what each mechanism contributed to the change of a forecast's loss."""
-    shown = sorted(cost.shares, key=lambda share: -abs(share.amount))[:MOST_SHARES]
+    shown = terms(cost)
     if not shown:
         return None
 
     def paint(_: Figure, axes: Axes) -> None:
         places = np.arange(len(shown))
-        amounts = np.asarray([share.amount for share in shown])
-        limits = np.asarray([[s.amount - s.low, s.high - s.amount] for s in shown]).T
+        amounts = np.asarray([amount for _, amount, _ in shown])
+        ends = np.asarray([limits or (np.nan, np.nan) for _, _, limits in shown])
+        limits = np.stack([amounts - ends[:, 0], ends[:, 1] - amounts])
         axes.barh(places, amounts, height=0.55, color=colour("band-inner"))
         axes.errorbar(
             amounts,
@@ -162,7 +168,7 @@ def share_plot(name: str, cost: Attribution) -> Plot | None:
             capsize=3,
         )
         axes.axvline(0, color=colour("muted"), lw=1)
-        axes.set_yticks(places, [shorten(share.mechanism, 34) for share in shown])
+        axes.set_yticks(places, [shorten(name, 34) for name, _, _ in shown])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel(f"change of the {cost.loss}{f' ({cost.unit})' if cost.unit else ''}")
@@ -170,15 +176,13 @@ def share_plot(name: str, cost: Attribution) -> Plot | None:
         axes.spines["left"].set_visible(False)
 
     label = f"What moved the {cost.loss} of {cost.target}: " + ", ".join(
-        f"{share.mechanism} {number(share.amount)}{_unit(cost.unit)}" for share in shown
+        f"{name} {number(amount)}{_unit(cost.unit)}" for name, amount, _ in shown
     )
     caption = (
-        f"Each bar: what the change of one mechanism adds to the {cost.loss} (Shapley value); "
-        f"whisker: its {percent(cost.level, 0)} interval. P(a | others): how a follows the others."
+        f"Each bar: what one change adds to the {cost.loss} (Shapley value); whisker: its "
+        f"{percent(cost.level, 0)} interval. “a given the others”: that a follows them otherwise "
+        "than in the reference."
     )
-    left_out = len(cost.shares) - len(shown)
-    if left_out:
-        caption += f" {count(left_out, 'smaller share')} left out."
     svg = draw(name, paint, width=_WIDE[0], height=_ROW * len(shown) + 62)
     return Plot(svg, label + ".", caption)
 
@@ -256,4 +260,7 @@ def _unit(unit: str | None) -> str:
 
 
 def _with_unit(text: str, unit: str | None) -> str:
-    return f"{shorten(text, 24)} ({unit})" if unit else shorten(text, 24)
+    if not unit:
+        return shorten(text, _LONGEST_LABEL)
+    unit = shorten(unit, 8)
+    return f"{shorten(text, _LONGEST_LABEL - len(unit) - 3)} ({unit})"

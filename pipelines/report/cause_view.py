@@ -57,7 +57,7 @@ def view(name: str, cause: Cause, folder: Path) -> CauseView:
         course=course_plot(f"{name}-course", cause),
         spreads=list(spread_plots(name, cause)),
         costs=[
-            Cost(loss(cost), share_plot(f"{name}-cost-{place}", cost), cost.note or "")
+            Cost(loss(cost, cause), share_plot(f"{name}-cost-{place}", cost), cost.note or "")
             for place, cost in enumerate(cause.attributions)
         ],
         targets=[(moved.target, moved.sentence) for moved in cause.targets],

@@ -7,9 +7,9 @@ from pathlib import Path
 from monitors.cause.record import Cause
 from pipelines.causes import Causes
 from pipelines.report.cause_view import view
-from pipelines.report.cause_words import MONITORS, clause, effect
+from pipelines.report.cause_words import LONGEST_NAME, MONITORS, clause, effect, subject_of
 from pipelines.report.template import template
-from pipelines.report.words import chance, moment, number, window_label
+from pipelines.report.words import chance, key_label, moment, number, shorten, window_label
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
@@ -33,6 +33,7 @@ def render_finding(run: Run, finding_id: str, baseline: Path | None = None) -> s
     return template("finding.html.j2").render(
         stream=run.stream.name,
         headline=_headline(cause),
+        of_key=key_label(finding.key),
         when=window_label(finding.window_start, finding.window_end, finding.window_index),
         alarm=finding.alarm,
         tested=finding.status == "tested",
@@ -41,7 +42,7 @@ def render_finding(run: Run, finding_id: str, baseline: Path | None = None) -> s
         beside=[
             (
                 other.id,
-                other.subject,
+                subject_of(other, cause),
                 MONITORS.get(other.monitor, other.monitor),
                 clause(other.subject, other.explanation),
             )
@@ -54,7 +55,7 @@ def _headline(cause: Cause) -> str:
     finding = cause.finding
     since = "" if cause.since is None else f", since {moment(cause.since)}"
     says = clause(finding.subject, finding.explanation, finding.since)
-    return f"{finding.subject} {says}{since}"
+    return f"{shorten(finding.subject, LONGEST_NAME)} {says}{since}"
 
 
 def _facts(finding: Finding, run: Run) -> list[tuple[str, str]]:

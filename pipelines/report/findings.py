@@ -11,10 +11,10 @@ import polars as pl
 
 from monitors.budget import FORECAST_MONITORS, false_alarms_allowed
 from pipelines.causes import finding_of
-from pipelines.report.cause_words import MONITORS, clause, effect, sentence
+from pipelines.report.cause_words import LONGEST_NAME, MONITORS, clause, effect, sentence
 from pipelines.report.forecasts import Series
 from pipelines.report.timeline import COLUMNS, Bounds, Timeline
-from pipelines.report.words import chance, count, key_label, listed, moment, number
+from pipelines.report.words import chance, count, key_label, listed, moment, number, shorten
 from pipelines.run_folder import Run
 from schemas.records import Finding
 
@@ -62,7 +62,8 @@ class Alarm:
     @property
     def title(self) -> str:
         """Name the subjects of the alarm."""
-        return listed(list(dict.fromkeys(item.finding.subject for item in self.named)))
+        subjects = dict.fromkeys(item.finding.subject for item in self.named)
+        return listed([shorten(subject, LONGEST_NAME) for subject in subjects])
 
 
 def latest(run: Run) -> pl.DataFrame:
@@ -162,13 +163,13 @@ def verdict(alarms: Sequence[Alarm], findings: pl.DataFrame, run: Run) -> str:
     says = clause(first.finding.subject, first.finding.explanation, first.finding.since)
     others = len({item.finding.subject for item in strongest.named}) - 1
     more = f" (and {others} more)" if others else ""
-    where = f", {strongest.of}" if strongest.of else ""
+    where = f", {shorten(strongest.of, LONGEST_NAME)}" if strongest.of else ""
     since = first.finding.since
     when = strongest.when if since is None else f"since {moment(since)}"
     lead = ":" if len(alarms) == 1 else ". The strongest:"
     return (
         f"{count(len(alarms), 'alarm')} {of}{lead} "
-        f"{first.finding.subject}{more}, {when}{where}, {says}"
+        f"{shorten(first.finding.subject, LONGEST_NAME)}{more}, {when}{where}, {says}"
     )
 
 

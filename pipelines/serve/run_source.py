@@ -95,10 +95,21 @@ class RunSource:
                 self._drawn_of = stamp
                 self._drawn.clear()
             if finding not in self._drawn:
-                self._drawn[finding] = self._draw(finding)
+                self._drawn[finding] = self._draw_whole(finding)
                 while len(self._drawn) > _PAGES:
                     self._drawn.pop(next(iter(self._drawn)))
             return self._drawn[finding]
+
+    def _draw_whole(self, finding: str) -> str:
+        """Draw a page; again while the run is replaced under it, which takes parts away."""
+        for _ in range(_TRIES):
+            stamp = self._stamp()
+            try:
+                return self._draw(finding)
+            except OutputError:
+                if self._stamp() == stamp:
+                    raise
+        return self._draw(finding)
 
     def _draw(self, finding: str) -> str:
         from pipelines.report.finding_page import render_finding

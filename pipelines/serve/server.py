@@ -127,6 +127,9 @@ def _app(source: Source, users: Users | None) -> WSGIApplication:
         elif not allowed:
             status, text = "401 Unauthorized", "give a name and a password"
             headers.append(("WWW-Authenticate", 'Basic realm="tidegauge", charset="UTF-8"'))
+        elif environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            status, text = "405 Method Not Allowed", "nothing here can be written; use GET"
+            headers.append(("Allow", "GET, HEAD"))
         elif path == "/metrics":
             return metrics(environ, start_response)  # type: ignore[no-any-return]
         elif path == "/":
@@ -186,6 +189,7 @@ class _Tls:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True  # a scrape that hangs does not keep the command alive
+    request_queue_size = 128  # with 5, those after it try again a second later: a scrape, too
     source: Source
     tls: _Tls | None
 

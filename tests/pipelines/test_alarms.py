@@ -31,7 +31,8 @@ def test_one_broken_week_is_one_episode(finished: tuple[Watched, Outcome]) -> No
     assert len(printed) == 1
     assert f"  1 window  feature_shift  {MOVED}: " in printed[0]
     assert (episode["windows"], episode["open"]) == (1, False)
-    assert f"episode    {episode['id']}: " in explain_finding(run, alarm["id"])
+    assert episode["since"] == alarm["since"]
+    assert "  Since   " in explain_finding(run, alarm["id"])
     assert "One row per shift" in render(run)
 
 

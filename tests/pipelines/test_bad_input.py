@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from monitors.baseline import BASELINE_VERSION
 from pipelines.run_folder import open_run
 from tests.small_streams import (
     HOURS,
@@ -214,7 +215,10 @@ MISTAKES = {
         ("run",),
     ),
     "newer baseline": Mistake(
-        edit_baseline("manifest.json", lambda text: text.replace('"version": 3', '"version": 99')),
+        edit_baseline(
+            "manifest.json",
+            lambda text: text.replace(f'"version": {BASELINE_VERSION}', '"version": 99'),
+        ),
         ("format version 99", "upgrade tidegauge"),
         ("run",),
     ),

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from monitors.cause.explain_window import OF_ALL_KEYS
+from monitors.rollup import ALL_KEYS
 from pipelines.causes import Causes
+from pipelines.explain import explain_finding
 from pipelines.run_folder import Run, open_run
 from schemas.errors import OutputError
+from tests.pipelines.report.small_runs import ALARM, finding, row_stream, write_small_run
 from tests.small_streams import MOVED, Outcome, Watched
 
 
@@ -67,3 +71,21 @@ def test_beginning_of_an_id_is_enough(run: Run) -> None:
         causes.find("zz")
     with pytest.raises(OutputError, match="more than one finding has the id ''"):
         causes.find("")
+
+
+def test_finding_of_all_keys_has_the_alarms_of_each_beside_it(tmp_path: Path) -> None:
+    """Its own window keeps no rows: the alarms of single keys lead on, and are told with theirs."""
+    stream = row_stream(key=["site"])
+    keys = [ALL_KEYS, '{"site": "north"}', '{"site": "south"}']
+    rows = [finding(stream, 0, "a", **(ALARM | {"key": key})) for key in keys]
+    rows += [
+        finding(stream, 0, "b", key=keys[1]),
+        finding(stream, 1, "a", **(ALARM | {"key": keys[2]})),
+    ]
+    run = write_small_run(tmp_path / "run", stream, {"findings": rows}, windows=2)
+    causes = Causes(run)
+    cause = causes.cause(causes.find(str(run.table("findings").filter(key=ALL_KEYS)["id"][0])))
+    assert sorted(other.key for other in cause.beside) == keys[1:]
+    assert {other.window_index for other in cause.beside} == {0}
+    assert cause.notes == (OF_ALL_KEYS,)
+    assert "  - a, site = north (feature shift): " in explain_finding(run, cause.finding.id)

@@ -41,11 +41,17 @@ CONTRACT = {
         },
     ),
     "backtest": (["STREAM.yaml"], set()),
-    "explain": (["FINDING_ID"], {"--run"}),
-    "report": (["RUN_DIR"], {"--out"}),
+    "explain": (["FINDING_ID"], {"--run", "--baseline"}),
+    "report": (["RUN_DIR"], {"--out", "--baseline"}),
     "serve": (
         ["RUN_DIR|STREAM.yaml"],
-        {"--listen", "--feature*", "--wait", "--tls-certificate", "--tls-key", "--users"},
+        {"--listen", "--feature*", "--wait", "--tls-certificate", "--tls-key", "--users"}
+        | {"--url", "--baseline"},
+    ),
+    "compare-at": (
+        ["TIME", "TABLE|STREAM.yaml"],
+        {"--time", "--column*", "--every", "--season", "--key*", "--false-alarm-rate"}
+        | {"--seed", "--json", "--out", "--fail-on-alarm"},
     ),
     "replay": (["TABLE", "STREAM.yaml"], {"--speed"}),
     "demo": ([], {"--out"}),

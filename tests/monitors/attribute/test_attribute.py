@@ -65,7 +65,7 @@ def test_a_sensor_beyond_all_its_values_gets_the_whole_rise(rng: np.random.Gener
     after["sensor"] += 5.0
     found = _attribute(_rows(rng, ROWS), after)
     sensor = found.shares[-1]
-    assert sensor.mechanism == "P(sensor | others)"
+    assert sensor.mechanism == "sensor given the others"
     half = 0.5 * (sensor.high - sensor.low)  # 1.6 standard errors
     assert sensor.amount == pytest.approx(_cost(rng, 5.0), abs=2.5 * half)
     assert half < 0.05 * sensor.amount
@@ -102,7 +102,7 @@ def test_the_shares_and_what_is_left_are_the_measured_change(rng: np.random.Gene
     before, after = _rows(rng, ROWS), _rows(rng, WINDOW, other=0.5)
     after["y"] += 0.3 * after["c"]
     found = _attribute(before, after, named=())
-    assert list(_amounts(found)) == ["P(other features)", "P(y | features)"]
+    assert list(_amounts(found)) == ["the other features", "y given all features"]
     assert found.before == pytest.approx(_loss(_table(before)).mean())
     assert found.after == pytest.approx(_loss(_table(after)).mean())
     assert found.after is not None
@@ -117,9 +117,9 @@ def test_a_target_that_follows_a_named_feature_comes_after_it(rng: np.random.Gen
     before, after = _rows(rng, ROWS), _rows(rng, WINDOW, other=1.0)
     found = _attribute(before, after, named=["a"])
     assert [share.mechanism for share in found.shares] == [
-        "P(other features)",
-        "P(a | others)",
-        "P(y | features)",
+        "the other features",
+        "a given the others",
+        "y given all features",
     ]
     assert found.shares[1].low <= 0.0 <= found.shares[1].high
 
@@ -130,7 +130,9 @@ def test_the_targets_own_sensor_is_moved_when_it_is_named(rng: np.random.Generat
     after["y"] += 5.0
     found = _attribute(_rows(rng, ROWS), after, named=["y"])
     assert found.after is not None
-    assert _amounts(found)["P(y | others)"] == pytest.approx(found.after - found.before, abs=0.15)
+    assert _amounts(found)["y given the others"] == pytest.approx(
+        found.after - found.before, abs=0.15
+    )
 
 
 def test_before_the_outcomes_are_known_the_loss_to_expect_is_told(
@@ -143,9 +145,9 @@ def test_before_the_outcomes_are_known_the_loss_to_expect_is_told(
     assert found.after is None
     assert found.unexplained == 0.0
     assert "not known yet" in (found.note or "")
-    assert list(_amounts(found)) == ["P(other features)", "P(sensor | others)"]
-    later = _amounts(_attribute(before, after))["P(sensor | others)"]
-    assert _amounts(found)["P(sensor | others)"] == pytest.approx(later, rel=0.1)
+    assert list(_amounts(found)) == ["the other features", "sensor given the others"]
+    later = _amounts(_attribute(before, after))["sensor given the others"]
+    assert _amounts(found)["sensor given the others"] == pytest.approx(later, rel=0.1)
 
 
 def test_the_papers_failure_is_that_of_the_label_given_the_group(rng: np.random.Generator) -> None:
@@ -182,7 +184,7 @@ def test_the_papers_failure_is_that_of_the_label_given_the_group(rng: np.random.
     amounts = _amounts(found)
     rise = found.after - found.before
     assert rise > 0.3
-    assert amounts.pop("P(Y | G)") == pytest.approx(rise, abs=0.015)
+    assert amounts.pop("Y given G") == pytest.approx(rise, abs=0.015)
     assert max(map(abs, amounts.values())) < 0.015
 
 
@@ -224,8 +226,8 @@ def test_categories_and_integers_have_mechanisms_too(rng: np.random.Generator) -
         seed=0,
     )
     amounts = _amounts(found)
-    assert amounts["P(count | others)"] == pytest.approx(1.9, abs=0.1)
-    assert amounts["P(colour | others)"] == pytest.approx(0.3, abs=4 * np.sqrt(0.25 / WINDOW))
+    assert amounts["count given the others"] == pytest.approx(1.9, abs=0.1)
+    assert amounts["colour given the others"] == pytest.approx(0.3, abs=4 * np.sqrt(0.25 / WINDOW))
     assert set(types) == {pa.int64()}
 
 
@@ -268,7 +270,7 @@ def test_a_sensor_that_is_missing_more_often_costs_what_its_gaps_cost(
     after = _rows(rng, WINDOW)
     after["sensor"][::2] = np.nan
     found = _amounts(_attribute(_rows(rng, ROWS), after))
-    assert found["P(sensor | others)"] == pytest.approx(cost, rel=0.3)
+    assert found["sensor given the others"] == pytest.approx(cost, rel=0.3)
 
 
 def test_a_feature_that_is_constant_in_the_reference_is_no_mechanism(
@@ -306,7 +308,7 @@ def test_one_named_feature_and_nothing_else_is_enough(rng: np.random.Generator) 
         seed=0,
     )
     assert found.after is not None
-    assert _amounts(found)["P(sensor | others)"] == pytest.approx(
+    assert _amounts(found)["sensor given the others"] == pytest.approx(
         found.after - found.before, rel=0.1
     )
 

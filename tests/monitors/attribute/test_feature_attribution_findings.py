@@ -211,6 +211,14 @@ def test_of_a_cut_window_one_row_of_each_stretch_is_used(
     assert spread_rows(part_of(baseline, week, kept=HOURS)).num_rows == HOURS
 
 
+def test_of_a_cut_window_of_single_rows_all_are_used(baseline: Baseline, week: pa.Table) -> None:
+    """Where rows share their times, each was drawn by itself."""
+    shared = replace(baseline, span={**baseline.span, "step": 0})
+    cut = part_of(shared, week, kept=64)
+    assert cut.rows.run == 0
+    assert spread_rows(cut).num_rows == 64
+
+
 def test_the_law_is_kept_in_the_baseline_which_others_do_not_fit(
     baseline: Baseline, week: pa.Table, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from monitors.target_shift.verdict import TargetShift
 from monitors.target_shift.wording import verdict_of
 from schemas.errors import ReferenceDataError
 
-TRIALS = 300
+TRIALS = 150
 
 
 def judged(setting: str, seed: int, rows: int = 300, *, labels: bool = True) -> TargetShift:
@@ -77,7 +77,7 @@ def test_a_column_of_its_own_is_no_target_shift() -> None:
 def test_a_true_hypothesis_is_rejected_as_rarely_as_said(
     setting: str, name: str, *, labels: bool
 ) -> None:
-    """At 5 %, no more often than the binomial law of 300 trials allows (1 in 1,000)."""
+    """At 5 %, no more often than the binomial law of 150 trials allows (1 in 1,000)."""
     ps = [getattr(judged(setting, seed, 100, labels=labels), name) for seed in range(TRIALS)]
     rejected = sum(p <= 0.05 for p in ps)
     assert rejected <= stats.binom.ppf(0.999, TRIALS, 0.05), rejected

@@ -20,7 +20,16 @@ from pipelines.report import page as report_page
 from pipelines.report import render
 from pipelines.report.cause_figures import course_plot, map_plot, share_plot, spread_plots
 from pipelines.report.cause_view import view
-from pipelines.report.cause_words import answers, loss, since
+from pipelines.report.cause_words import (
+    answers,
+    badness,
+    loss,
+    map_words,
+    readings,
+    since,
+    terms,
+)
+from pipelines.report.finding_page import render_finding
 from pipelines.run_folder import open_run
 from schemas.records import Finding, WindowKey
 from tests.pipelines.report.small_runs import ALARM, finding, row_stream, write_small_run
@@ -64,8 +73,8 @@ def made_up() -> Cause:
 def cost(after: float | None = 1.5) -> Attribution:
     """Return what a shift cost a forecast."""
     shares = (
-        Share("P(other features)", ("a",), -0.1, -0.2, 0.0),
-        Share("P(<b>temp | others)", ("<b>temp",), 1.0, 0.8, 1.2),
+        Share("the other features", ("a",), -0.1, -0.2, 0.0),
+        Share("<b>temp given the others", ("<b>temp",), 1.0, 0.8, 1.2),
     )
     return Attribution("load", "pinball loss", "kW", 0.5, after, shares, 0.1, 0.9, 50.0)
 
@@ -78,15 +87,15 @@ def test_four_questions_have_an_answer_each() -> None:
     assert said["How"] == ("Reads 3.1 °C high.",)
     assert said["How bad"] == (
         (
-            "Given the other features it reads +3.1 °C off at the median since then, and "
-            "+3.1 to +3.1 °C in nine rows of ten."
+            "Given the other features it reads 3.1 °C too high since then (median; +3.1 to "
+            "+3.1 °C in nine rows of ten)."
         ),
-        "An effect of 0.9 conditional standard deviations.",
         (
-            "The pinball loss of the forecast of load went from 0.5 to 1.5 kW: +1, of which "
-            "P(<b>temp | others) makes +1."
+            "The pinball loss of the forecast of load went from 0.5 to 1.5 kW: +1, mostly by "
+            "<b>temp given the others (+1)."
         ),
-        "Given the other features, <b>temp by +3.1 °C explains 92 % of the difference.",
+        "The change is 0.9 times the spread that the other features leave unexplained.",
+        "Given the other features, <b>temp by +3.1 °C explains 92\u00a0% of the difference.",
     )
 
 
@@ -94,7 +103,7 @@ def test_four_questions_have_an_answer_each() -> None:
     ("began", "first", "says"),
     [
         (None, None, "in the window 2–9 Mar 2026, or before"),
-        (BEGAN, None, "4 Mar 2026, 06:00 (window 2–9 Mar 2026)"),
+        (BEGAN, None, "4 Mar 2026, 06:00 (in the window 2–9 Mar 2026)"),
         (
             datetime(2026, 2, 20, 3, tzinfo=UTC),
             datetime(2026, 2, 16, tzinfo=UTC),
@@ -118,16 +127,64 @@ def test_since_is_that_of_the_whole_shift(
 
 def test_cost_is_told_before_outcomes_are_known() -> None:
     """Without labels the loss is what the shares add up to, and that is said."""
-    text = loss(cost(after=None))
+    text = loss(cost(after=None), made_up())
     assert "is likely to go from 0.5 to 1.4 kW, though no outcome is known yet: +0.9" in text
-    assert loss(dataclasses.replace(cost(after=None), shares=())) == ""
+    assert loss(dataclasses.replace(cost(after=None), shares=()), made_up()) == ""
 
 
 def test_only_a_share_of_the_same_sign_is_told_beside_the_change() -> None:
     """Where the loss fell, no share that raised it made that; nor does one that may be 0."""
-    assert loss(cost(after=0.4)).endswith("went from 0.5 to 0.4 kW: −0.1")
-    doubtful = Share("P(a)", ("a",), 1.0, -0.1, 2.1)
-    assert loss(dataclasses.replace(cost(), shares=(doubtful,))).endswith("to 1.5 kW: +1")
+    fell = loss(cost(after=0.4), made_up())
+    assert fell.endswith("went from 0.5 to 0.4 kW: −0.1, no worse than before")
+    doubtful = dataclasses.replace(cost(), shares=(Share("a", ("a",), 1.0, -0.1, 2.1),))
+    assert loss(doubtful, made_up()).endswith("to 1.5 kW: +1")
+
+
+def test_what_is_not_explained_is_told_before_a_small_share() -> None:
+    """A share of a tenth of the change does not stand beside it as if it were the reason."""
+    small = (Share("a given the others", ("a",), 0.1, 0.05, 0.15),)
+    found = dataclasses.replace(cost(), shares=small, unexplained=0.9)
+    assert loss(found, made_up()).endswith("+1, mostly not explained (+0.9)")
+    part = dataclasses.replace(found, unexplained=0.05)
+    assert loss(part, made_up()).endswith("+1, in part by a given the others (+0.1)")
+
+
+def test_loss_of_kept_rows_is_said_to_be_theirs() -> None:
+    """The monitor of the forecast counts all rows of the window, and so has another figure."""
+    some = dataclasses.replace(made_up(), kept_rows=100)
+    assert loss(cost(), some).startswith("in the 100 rows kept of 168, the pinball loss")
+
+
+def test_terms_of_a_loss_add_up_to_its_change() -> None:
+    """Shares by size, those beyond the sixth together, and what is left unexplained."""
+    shares = tuple(Share(f"s{k}", ("a",), 0.1 * k, 0.0, 1.0) for k in range(1, 9))
+    found = dataclasses.replace(cost(), shares=shares, unexplained=-2.6)
+    assert found.after is not None
+    told = terms(found)
+    assert [name for name, _, _ in told] == [
+        *("s8", "s7", "s6", "s5", "s4", "s3"),
+        "2 smaller shares",
+        "not explained",
+    ]
+    assert sum(amount for _, amount, _ in told) == pytest.approx(found.after - found.before)
+    assert len(terms(cost(after=None))) == 2
+
+
+@pytest.mark.parametrize(
+    ("off", "says"),
+    [
+        (np.full(HOURS, -2.0), "it reads 2 °C too low in this window (median; −2 to −2 °C"),
+        (np.linspace(-5, 5.2, HOURS), "it reads −4.49 to +4.69 °C off in this window"),
+    ],
+)
+def test_reading_is_too_high_or_low_only_where_it_is_to_one_side(
+    off: np.ndarray, says: str
+) -> None:
+    """Noise around what is expected has no direction."""
+    expected = np.zeros(HOURS)
+    cause = dataclasses.replace(made_up(), since=None)
+    course = Conditional(None, off, expected, expected)
+    assert readings(cause, course).startswith(f"given the other features {says}")
 
 
 def test_every_part_of_a_cause_has_its_picture() -> None:
@@ -177,9 +234,9 @@ def test_line_is_broken_where_rows_were_not_kept() -> None:
 
 
 def test_own_shift_within_its_band_is_said_to_be_none() -> None:
-    """Where no quantile moved by more than chance, a test of the column alone sees nothing."""
+    """Where no quantile left its limits that is said, and not that no test would see it."""
     *_, own = spread_plots("a", made_up())
-    assert "sees nothing" in own.caption
+    assert "no quantile of this column moved beyond its limits" in own.caption
     moved = dataclasses.replace(made_up(), own_shift=made_up().shift)
     *_, own = spread_plots("a", moved)
     assert "how far each quantile of the column moved" in own.caption
@@ -196,6 +253,47 @@ def test_rows_without_times_and_missing_parts_are_drawn() -> None:
     assert list(spread_plots("a", bare)) == []
     shown = view("a", bare, Path("r"))
     assert (shown.course, shown.spreads, shown.costs, shown.map_plot) == (None, [], [], None)
+
+
+def test_sensor_that_read_nothing_is_said_to() -> None:
+    """An empty curve is no mistake of the page."""
+    cause = made_up()
+    assert cause.course is not None
+    nothing = dataclasses.replace(cause.course, observed=np.full(HOURS, np.nan))
+    plot = course_plot("a", dataclasses.replace(cause, course=nothing))
+    assert plot is not None
+    assert plot.caption.startswith("It read nothing in this window. Dashed: what")
+
+
+def test_map_is_told_with_the_size_only_where_it_names_the_subject() -> None:
+    """A map of many columns, of others, or with the season in it, is left to its own place."""
+    cause = made_up()
+    assert any("explains 92" in text for text in badness(cause))
+    step = cause.maps[0].steps[0]
+    for columns in (("a", "b"), ("<b>temp", "a", "b", "c")):
+        others = dataclasses.replace(
+            cause.maps[0], steps=(dataclasses.replace(step, columns=columns),)
+        )
+        told = badness(dataclasses.replace(cause, maps=(others,)))
+        assert not any("explains 92" in text for text in told)
+    raw = dataclasses.replace(cause, map_given_others=False)
+    assert not any("explains 92" in text for text in badness(raw))
+    assert map_words(raw).startswith("season and load included, ")
+
+
+def test_long_names_leave_room_in_headings(tmp_path: Path) -> None:
+    """A column's name of 300 letters is cut in headings, and whole in the answers."""
+    long = "L" * 300
+    stream = row_stream((long, "b", "c"), key=["site"])
+    rows = [finding(stream, 0, long, **(ALARM | {"key": '{"site": "north"}'}))]
+    run = write_small_run(tmp_path / "run", stream, {"findings": rows}, windows=1)
+    whole, one = render(run), render_finding(run, run.table("findings")["id"][0])
+    for page in (whole, one):
+        heading = re.findall(r"<h1.*?</h1>", page, re.DOTALL)[0]
+        assert long not in heading
+        assert "L" * 30 in heading
+        assert long in page
+    assert "site = north" in one[: one.index("<h1")]
 
 
 def test_map_that_moves_no_mean_has_no_arrows() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
+from email.message import Message
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from pipelines.run_folder import open_run
-from pipelines.serve import Guard
+from pipelines.serve import Guard, open_server
 from pipelines.serve.access import hash_password
 from pipelines.serve.links import pages_of
 from pipelines.serve.run_source import RunSource
@@ -71,6 +74,38 @@ def test_page_asks_for_the_password_of_the_metrics(run: Path, finding: str, tmp_
         assert answer(f"{url}/findings/{finding}", "me:secret")[0] == 200
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_page_can_only_be_read(run: Path, finding: str, method: str) -> None:
+    """What would write is refused and draws nothing; HEAD has the headers alone."""
+    with served(run) as url:
+        where = url.removeprefix("http://")
+        status, text, headers = asked(where, method, f"/findings/{finding}")
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
+        assert "use GET" in text
+        status, text, headers = asked(where, "HEAD", f"/findings/{finding}")
+        assert (status, text) == (200, "")
+        assert int(headers["Content-Length"]) > 1000
+
+
+def asked(where: str, method: str, path: str) -> tuple[int, str, Message]:
+    """Return status, text and headers of the answer to any method."""
+    connection = HTTPConnection(where, timeout=30)
+    connection.request(method, path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text, response.headers
+
+
+def test_many_who_ask_at_once_are_all_let_in(run: Path) -> None:
+    """Whom the system's queue has no room for tries again a second later: also a scrape."""
+    with open_server(run, "127.0.0.1:0") as server:  # and nobody takes them from the queue
+        address = "127.0.0.1", server.server_port
+        waiting = [socket.create_connection(address, timeout=0.5) for _ in range(50)]
+    for connection in waiting:
+        connection.close()
+
+
 def test_page_is_made_once_and_again_for_another_run(
     run: Path, finding: str, tmp_path: Path
 ) -> None:
@@ -84,6 +119,27 @@ def test_page_is_made_once_and_again_for_another_run(
     again = source.page(finding)
     assert again is not page
     assert again == page
+
+
+def test_page_is_drawn_again_when_the_run_is_replaced_under_it(
+    run: Path, finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that were put together are gone: that is no fault of the run."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    tries: list[int] = []
+
+    def replaced(*_: object) -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            (folder / "run.json").write_text((folder / "run.json").read_text() + "\n")
+            message = "a part of this run is missing; run again"
+            raise OutputError(message)
+        return "<!doctype html>"
+
+    monkeypatch.setattr("pipelines.report.finding_page.render_finding", replaced)
+    assert RunSource(folder).page(finding) == "<!doctype html>"
+    assert len(tries) == 2
 
 
 def test_metrics_do_not_wait_for_a_page(
