@@ -80,10 +80,11 @@ def build(
     own = lanes(partitions, group)
     batch = batch_type(stream.source)
     messages = tables.to_append_stream(tables.sql_query(batches(stream.source, own)), batch)
+    workers = most_workers(parallelism, partitions)
     intake = (
         _by_lane(messages, batch)
         .process(TakeIn(job), PART)
-        .set_parallelism(most_workers(parallelism, partitions))
+        .set_parallelism(workers)
         .name("take in")
         .uid("take-in")
     )
@@ -93,9 +94,11 @@ def build(
         .with_idleness(idle)
         .with_timestamp_assigner(WatermarkOfPart())  # last: `with_idleness` would drop it
     )
+    env.set_parallelism(workers)  # dealt parts in turn, more of them would wait for each other
+    marked = intake.assign_timestamps_and_watermarks(strategy)
+    env.set_parallelism(parallelism)
     judged = (
-        intake.assign_timestamps_and_watermarks(strategy)
-        .key_by(lambda part: part[0], Types.STRING())
+        marked.key_by(lambda part: part[0], Types.STRING())
         .process(JudgeWindows(job), TOLD)
         .name("judge windows")
         .uid("judge-windows")
