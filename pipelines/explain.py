@@ -8,13 +8,12 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from monitors.attribute.attribution import Attribution
 from monitors.cause.quantile_shift import QuantileShift
-from monitors.cause.record import Cause
+from monitors.cause.record import Cause, Similar
 from monitors.explain.conditional import Conditional
 from monitors.explain.maps import ShiftMap
 from pipelines.causes import Causes
@@ -197,7 +196,7 @@ def _beside(other: Finding, cause: Cause) -> str:
     return f"{subject_of(other, cause)} ({monitor}): {says}; {other.id}"
 
 
-def _similar(found: Any) -> str:
+def _similar(found: Similar) -> str:
     return f"{similar_words(found)}; {found.finding_id}"
 
 

@@ -13,13 +13,12 @@ Series with a memory are thinned to rows that are nearly independent (`sample_ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from monitors.encoder import FloatArray
 from monitors.target_shift.inputs import Rows, cross_fitted_scores, sample_rows
 from monitors.target_shift.kernel_ridge import cross_fit, deal_folds, kernel_of
 from monitors.target_shift.retasa import FEWEST_ROWS, place_on, retasa
@@ -43,7 +42,6 @@ def target_shift(
     after: pa.Table,
     target: str,
     features: Sequence[str],
-    predict: Callable[[pa.Table], FloatArray] | None = None,
     *,
     seed: int,
 ) -> TargetShift:
@@ -53,10 +51,7 @@ def target_shift(
     ----------
     before : reference rows with features and target; rows whose target is null are left out.
     after : the window's rows, in order of time; the target may be missing or null.
-    target, features : column names; other columns are not read, but by `predict`.
-    predict : a forecast of the target, shape (rows,), by a model that has **not** seen the rows of
-        `before`, or its errors would look smaller there than in the window; None: a kernel ridge
-        regression, cross-fitted within `before`.
+    target, features : column names; other columns are not read.
     seed : of samples, folds, permutations and bootstrap.
 
     Returns
@@ -81,10 +76,8 @@ def target_shift(
         return TargetShift(target, "unknown", 1.0, None, None, mean, mean, float(n), why)
     kernel = median_kernel(rows.inputs)
     moved = p_moved(kernel, np.arange(n + m) >= n, rng)
-    if predict is None:
-        score, score_after = cross_fitted_scores(rows, rng)
-    else:
-        score, score_after = predict(rows.before), predict(rows.after)
+    # Not the baseline's forecaster: it has seen these rows of the reference.
+    score, score_after = cross_fitted_scores(rows, rng)
     known = np.isfinite(rows.y_after)
     by_covariate = None
     if np.count_nonzero(known) >= FEWEST_ROWS:

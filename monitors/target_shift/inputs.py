@@ -23,10 +23,8 @@ _CHANCE = 3.0  # standard errors that the first autocorrelation of independent r
 class Rows:
     """A sample of both sets."""
 
-    before: pa.Table  #: n reference rows with a target, in their order
-    after: pa.Table  #: m rows of the window, in their order
-    y: FloatArray  #: shape (n,), in the target's unit
-    y_after: FloatArray  #: shape (m,); NaN where the window's target is unknown
+    y: FloatArray  #: shape (n,), of the reference's rows with a target, in its unit
+    y_after: FloatArray  #: shape (m,), of the window's; NaN where it is unknown
     inputs: FloatArray  #: shape (n + m, p): standardised on the reference, without gaps
     spacing: int  #: every k-th row was taken of those given
 
@@ -71,8 +69,6 @@ def sample_rows(
     spacing = _dependence(inputs[n:], y_after) if independent else 1
     of_before, of_after = _chosen(n, spacing, rng), _chosen(m, spacing, rng)
     return Rows(
-        before=before.take(of_before),
-        after=after.take(of_after),
         y=target_values(before, target)[of_before],
         y_after=y_after[of_after],
         inputs=inputs[np.concatenate([of_before, n + of_after])],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,6 @@ def reweight(
     after: pa.Table,
     target: str,
     features: Sequence[str],
-    predict: Callable[[pa.Table], FloatArray] | None = None,
     *,
     seed: int,
 ) -> FloatArray:
@@ -30,7 +29,6 @@ def reweight(
     ----------
     before : reference rows with features and target.
     after : the window's rows.
-    predict : as in `monitors.target_shift.hypotheses.target_shift`.
     seed : of the sample, the folds and the choice of the penalty.
 
     Returns
@@ -45,10 +43,7 @@ def reweight(
     """
     rng = np.random.default_rng(seed)
     rows = sample_rows(before, after, target, features, rng, independent=False)
-    if predict is None:
-        score, score_after = cross_fitted_scores(rows, rng)
-    else:
-        score, score_after = predict(rows.before), predict(rows.after)
+    score, score_after = cross_fitted_scores(rows, rng)
     ratio = retasa(score[:, None], rows.y, score_after[:, None], seed=seed)
     y = target_values(before, target)
     known = np.isfinite(y)
