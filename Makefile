@@ -73,7 +73,7 @@ dashboards: setup  ## regenerate deploy/grafana and deploy/kubernetes
 lock:  ## resolve requirements.lock anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'lock: needs uv; name one: make lock UV=/path/to/uv' >&2; exit 1; }
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	    --extra demo --extra flow --extra kafka --group dev pyproject.toml --output-file requirements.lock
+	    --extra demo --extra flow --extra garch --extra kafka --extra neural --group dev pyproject.toml --output-file requirements.lock
 
 clean:  ## remove build outputs and caches; .venv stays
 	rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .ruff_cache

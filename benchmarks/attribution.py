@@ -19,7 +19,8 @@ from monitors.attribute.attribute import attribute
 from monitors.attribute.attribution import Attribution
 from monitors.attribute.shapley import shapley
 from pipelines.demo import WEEK_SECONDS, hourly_weather, split_weeks
-from schemas.stream import DEFAULT_LEVELS, Column
+from schemas.forecasts import DEFAULT_LEVELS
+from schemas.stream import Column
 from transforms.calendar import calendar_names, calendar_terms
 from transforms.forecast import fit_forecaster
 from transforms.scores import pinball_loss

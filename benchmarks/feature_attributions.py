@@ -30,13 +30,15 @@ from monitors.attribute.feature_attributions import (
 )
 from monitors.attribute.feature_values import Kind, feature_values
 from pipelines.demo import BROKEN, SENSORS, WEEK_SECONDS, hourly_weather, split_weeks
-from schemas.stream import DEFAULT_LEVELS, CalendarTerm
+from schemas.forecasts import DEFAULT_LEVELS
+from schemas.stream import CalendarTerm
 from tests.transforms.forecast.shapley_oracle import by_enumeration, grown, intervened
 from transforms.calendar import calendar_names, calendar_terms
 from transforms.forecast.attributions import AdditiveTrees
 from transforms.forecast.features import learn_features
+from transforms.forecast.fitted import Fitted
 from transforms.forecast.location_scale import LocationScale
-from transforms.forecast.select import Fitted, contiguous_folds, fit_forecaster
+from transforms.forecast.select import contiguous_folds, fit_forecaster
 
 TESTS = 5  # of one window of the demo with this monitor, which share its budget evenly
 CALENDAR: tuple[CalendarTerm, ...] = ("hour_of_day", "day_of_year")

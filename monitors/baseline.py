@@ -35,8 +35,8 @@ from schemas.monitors import FeatureShift
 from schemas.stream import Stream
 from transforms.calibrate.cqr import Conformal
 from transforms.calibrate.cqr import from_dict as conformal_from_dict
-from transforms.forecast.select import Fitted
-from transforms.forecast.select import load as load_forecaster
+from transforms.forecast.fitted import Fitted
+from transforms.forecast.fitted import load as load_forecaster
 
 BASELINE_VERSION = 4
 MANIFEST = "manifest.json"

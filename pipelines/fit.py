@@ -41,7 +41,8 @@ from pipelines.sources import (
     tally_table,
 )
 from schemas.errors import ReferenceDataError, StreamFileError
-from schemas.stream import ForecastSpec, Stream
+from schemas.forecasts import ForecastSpec
+from schemas.stream import Stream
 from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
 from transforms.calibrate.cqr import calibrate
 from transforms.forecast.frame import forecast_features, forecast_frame, interval_columns

@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from schemas.duration import Duration, parse_duration
 from schemas.errors import did_you_mean
 from schemas.explain import Explain
+from schemas.forecasts import ForecastSpec, Outcomes, Refit
 from schemas.kafka import Topic
 from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Monitors
 from schemas.sinks import Sinks
@@ -33,7 +34,6 @@ ColumnRole = Literal["feature", "condition", "target", "ignore"]
 CalendarTerm = Literal["hour_of_day", "day_of_week", "day_of_year"]
 
 _NUMBERS: tuple[ColumnType, ...] = ("number", "integer")
-DEFAULT_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 _ALARM_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\s+of\s+alarms")
 _ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+windows?|(\S.*))")
@@ -151,35 +151,6 @@ class Window(_Part):
         return self.length_seconds if self.every is None else parse_duration(self.every)
 
 
-class ForecastSpec(_Part):
-    """One forecaster: a target, what it is forecast from, and at which quantile levels."""
-
-    target: str
-    features: tuple[str, ...] | None = Field(
-        default=None, description="All features but the target when left out."
-    )
-    levels: tuple[float, ...] = DEFAULT_LEVELS
-    interval: float = Field(
-        default=0.9, gt=0, lt=1, description="Nominal coverage of the calibrated interval."
-    )
-
-    @model_validator(mode="after")
-    def _levels_in_order(self) -> Self:
-        if any(not 0 < level < 1 for level in self.levels):
-            message = "levels must lie strictly between 0 and 1"
-            raise ValueError(message)
-        if list(self.levels) != sorted(set(self.levels)):
-            message = "levels must be in increasing order, each once"
-            raise ValueError(message)
-        ends = ((1 - self.interval) / 2, (1 + self.interval) / 2)
-        missing = [e for e in ends if not any(abs(e - level) < 1e-9 for level in self.levels)]
-        if missing:
-            wanted = ", ".join(f"{end:g}" for end in missing)
-            message = f"interval {self.interval:g} needs the levels {wanted} among `levels`"
-            raise ValueError(message)
-        return self
-
-
 class Alarms(_Part):
     """How many false alarms the user will bear, over the whole stream."""
 
@@ -274,6 +245,8 @@ class Stream(_Part):
         "calendar, and are never blamed.",
     )
     forecasts: tuple[ForecastSpec, ...] = ()
+    outcomes: Outcomes | None = None
+    refit: Refit | None = None
     monitors: Monitors = Monitors()
     alarms: Alarms = Alarms()
     explain: Explain = Explain()
@@ -361,6 +334,18 @@ class Stream(_Part):
         return self
 
     @model_validator(mode="after")
+    def _outcomes_fit(self) -> Self:
+        for name in ("outcomes", "refit"):
+            if getattr(self, name) is not None and self.time is None:
+                raise _wrong(f"`{name}` needs `time:` with the event-time column", name)
+        if self.outcomes is not None and not self.forecasts:
+            raise _wrong("`outcomes` are those of `forecasts`, and there are none", "outcomes")
+        if self.refit is not None and isinstance(self.source, Topic):
+            message = "`refit` reads the rows before again, and a topic does not keep them"
+            raise _wrong(message, "refit")
+        return self
+
+    @model_validator(mode="after")
     def _forecasts_fit(self) -> Self:
         before: set[str] = set()
         for number, forecast in enumerate(self.forecasts):
@@ -375,6 +360,13 @@ class Stream(_Part):
             where = ("forecasts", number, "target")
             if self.columns[target].type not in ("number", "integer"):
                 raise _wrong(f"forecast target {target!r} must be a number", *where)
+            if forecast.ahead is not None and self.time is None:
+                message = "`ahead` needs `time:` with the event-time column"
+                raise _wrong(message, "forecasts", number, "ahead")
+            for at, name in enumerate(() if forecast.ahead is None else forecast.ahead.known):
+                if name not in self.columns:
+                    message = f"{name!r} is not among `columns`{did_you_mean(name, self.columns)}"
+                    raise _wrong(message, "forecasts", number, "ahead", "known", at)
             if target in features:
                 raise _wrong(f"{target!r} cannot be forecast from itself", *where)
             if target in before:

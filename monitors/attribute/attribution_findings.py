@@ -17,8 +17,9 @@ from monitors.attribute.feature_attributions import (
     watched_values,
 )
 from schemas.errors import StreamFileError
+from schemas.forecasts import ForecastSpec
 from schemas.records import Finding, not_tested
-from schemas.stream import ForecastSpec, Stream
+from schemas.stream import Stream
 from transforms.forecast.frame import forecast_frame
 
 if TYPE_CHECKING:

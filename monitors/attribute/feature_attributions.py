@@ -31,7 +31,7 @@ from monitors.feature_shift.locate import Evidence
 from monitors.null import Null, gumbel, leave_one_out
 from schemas.errors import BaselineError
 from transforms.forecast.attributions import additive_part
-from transforms.forecast.select import Fitted
+from transforms.forecast.fitted import Fitted
 
 ATTRIBUTIONS_VERSION = 1
 FEWEST_WINDOWS = 8  # of the reference, as for the scores of forecasts

@@ -34,7 +34,7 @@ from monitors.attribute.permutation_values import (
 from monitors.encoder import FloatArray
 from schemas.errors import ReferenceDataError
 from transforms.forecast.attributions import AdditiveTrees, additive_part, forecast_median
-from transforms.forecast.select import Fitted
+from transforms.forecast.fitted import Fitted
 
 Kind: TypeAlias = Literal["interventional", "observational", "path"]
 

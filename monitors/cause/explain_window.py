@@ -38,8 +38,9 @@ from monitors.target_shift.hypotheses import target_shift
 from monitors.target_shift.verdict import TargetShift
 from monitors.window import WindowPart
 from schemas.errors import TidegaugeError
+from schemas.forecasts import ForecastSpec
 from schemas.records import Finding, WindowKey
-from schemas.stream import ForecastSpec, Stream
+from schemas.stream import Stream
 
 SEED = 20_260_102  # of samples and permutations: the same window has the same cause
 NO_PART = "nothing of this window is kept: only windows with an alarm are"

@@ -69,15 +69,14 @@ def _forecast(
     """
     from transforms.forecast.empirical import cross_fit_climatology
     from transforms.forecast.location_scale import cross_fit_location_scale
+    from transforms.forecast.training import TrainingSet
 
     others, own = np.delete(phi, column, axis=1), phi[:, column]
-    levels = np.arange(1, BINS) / BINS
+    training = TrainingSet(others, own, folds, np.arange(1, BINS) / BINS)
     if others.shape[1]:
-        fitted = cross_fit_location_scale(
-            others, own, folds, levels, categories=(), seed=0, stops=ROUNDS
-        )
+        fitted = cross_fit_location_scale(training, ROUNDS)
     else:
-        fitted = cross_fit_climatology(own, folds, levels)
+        fitted = cross_fit_climatology(training)
     below = np.count_nonzero(own[:, None] > fitted.quantiles, axis=1)
     return (below + 0.5) / BINS, fitted.quantiles[:, BINS // 2 - 1]
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.forecasts import ForecastSpec
 from schemas.source import Source
-from schemas.stream import Alarms, Column, ForecastSpec, Stream, Window
+from schemas.stream import Alarms, Column, Stream, Window
 
 TREE: dict[str, Any] = {
     "tidegauge": 1,

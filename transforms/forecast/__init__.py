@@ -1,5 +1,6 @@
 """Quantile forecasters on tables: all levels from one model, never crossing."""
 
-from transforms.forecast.select import Fitted, contiguous_folds, fit_forecaster, load
+from transforms.forecast.fitted import Fitted, load
+from transforms.forecast.select import contiguous_folds, fit_forecaster
 
 __all__ = ["Fitted", "contiguous_folds", "fit_forecaster", "load"]

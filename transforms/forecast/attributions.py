@@ -26,8 +26,8 @@ from transforms.forecast.boosting import (
     with_leaf_values,
 )
 from transforms.forecast.direct import Direct
+from transforms.forecast.fitted import Fitted
 from transforms.forecast.location_scale import LocationScale
-from transforms.forecast.select import Fitted
 from transforms.forecast.tree_shapley import interventional_values
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ leaves' distribution functions is the conditional distribution, whose quantiles 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.forecast.boosting import Learner, boost, leaves
-from transforms.forecast.empirical import CrossFit
+from transforms.forecast.training import CrossFit, TrainingSet
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64] | Floats
@@ -70,23 +70,16 @@ class Direct:
         )
 
 
-def fit_direct(
-    X: Floats,
-    y: Floats,
-    levels: Floats,
-    *,
-    categories: Sequence[int],
-    seed: int,
-    weights: Floats | None = None,
-) -> Direct:
+def fit_direct(training: TrainingSet) -> Direct:
     """Grow the forest and count the target in its leaves, rows by their weights (positive)."""
+    X, y, weights = training.X, training.y, training.weights
     grid = _grid(y)
     boosters = boost(
         X,
         (_splitter(y),),
         rounds=_TREES,
-        categories=categories,
-        seed=seed,
+        categories=training.categories,
+        seed=training.seed,
         parameters={
             "num_leaves": int(np.clip(len(y) // 20, 4, 128)),
             "min_data_in_leaf": int(np.clip(len(y) // 50, 5, 20)),
@@ -107,35 +100,19 @@ def fit_direct(
         counts.append(np.cumsum(count, axis=1))
     return Direct(
         boosters=boosters,
-        levels=tuple(levels.tolist()),
+        levels=tuple(training.levels.tolist()),
         grid=tuple(grid.tolist()),
         counts=tuple(counts),
     )
 
 
-def cross_fit_direct(
-    X: Floats,
-    y: Floats,
-    folds: NDArray[np.int64],
-    levels: Floats,
-    *,
-    categories: Sequence[int],
-    seed: int,
-    weights: Floats | None = None,
-) -> CrossFit:
+def cross_fit_direct(training: TrainingSet) -> CrossFit:
     """Fit on each fold's complement and forecast the fold."""
-    quantiles = np.empty((len(y), len(levels)))
-    for fold in np.unique(folds):
-        test = folds == fold
-        own = None if weights is None else weights[~test]
-        model = fit_direct(
-            X[~test], y[~test], levels, categories=categories, seed=seed, weights=own
-        )
-        quantiles[test] = model.quantiles(X[test])
-    return CrossFit(
-        quantiles=quantiles,
-        refit=lambda: fit_direct(X, y, levels, categories=categories, seed=seed, weights=weights),
-    )
+    quantiles = np.empty((len(training.y), len(training.levels)))
+    for fold in np.unique(training.folds):
+        test = training.folds == fold
+        quantiles[test] = fit_direct(training.take(~test)).quantiles(training.X[test])
+    return CrossFit(quantiles=quantiles, refit=lambda: fit_direct(training))
 
 
 def _splitter(y: Floats) -> Learner:

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.forecast.training import CrossFit, TrainingSet
 from transforms.scores import pinball_loss
 
 Floats = NDArray[np.float64]
-
-
-class QuantileModel(Protocol):
-    """What each kind of forecaster is once it is fitted."""
-
-    kind: ClassVar[str]
-
-    @property
-    def boosters(self) -> tuple[str, ...]:
-        """The LightGBM models as text, where there are any."""
-
-    def quantiles(self, X: Floats) -> Floats:
-        """Return the quantiles of each row, shape (n, levels), non-decreasing along levels."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the boosters as JSON values."""
-
-
-@dataclass(frozen=True, slots=True)
-class CrossFit:
-    """Quantiles of every row from models that did not see its fold, and how to fit on all rows."""
-
-    quantiles: Floats  #: shape (n, levels)
-    refit: Callable[[], QuantileModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +73,9 @@ def fit_climatology(y: Floats, levels: Floats, weights: Floats | None = None) ->
     return Climatology(values=tuple(sample_quantiles(y, levels, weights).tolist()))
 
 
-def cross_fit_climatology(
-    y: Floats, folds: NDArray[np.int64], levels: Floats, weights: Floats | None = None
-) -> CrossFit:
+def cross_fit_climatology(training: TrainingSet) -> CrossFit:
     """Forecast each fold from the rows of the others (from its own, where there are no others)."""
+    y, folds, levels, weights = training.y, training.folds, training.levels, training.weights
     quantiles = np.empty((len(y), len(levels)))
     for fold in np.unique(folds):
         others = folds != fold if (folds != fold).any() else folds == fold

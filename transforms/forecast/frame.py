@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 
-from schemas.stream import ForecastSpec, Stream
+from schemas.forecasts import ForecastSpec
+from schemas.stream import Stream
 from transforms.calendar import calendar_names, calendar_terms
 
 

@@ -8,14 +8,15 @@ increasing in u, so levels cannot cross.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.forecast.boosting import Learner, boost, raw_scores
-from transforms.forecast.empirical import CrossFit, mean_pinball, sample_quantiles
+from transforms.forecast.empirical import mean_pinball, sample_quantiles
+from transforms.forecast.training import CrossFit, TrainingSet
 
 Floats = NDArray[np.float64]
 
@@ -66,17 +67,7 @@ class LocationScale:
         )
 
 
-def cross_fit_location_scale(
-    X: Floats,
-    y: Floats,
-    folds: NDArray[np.int64],
-    levels: Floats,
-    *,
-    categories: Sequence[int],
-    seed: int,
-    stops: Sequence[int] = _STOPS,
-    weights: Floats | None = None,
-) -> CrossFit:
+def cross_fit_location_scale(training: TrainingSet, stops: Sequence[int] = _STOPS) -> CrossFit:
     """Fit on each fold's complement, and choose the number of rounds among `stops` out of fold.
 
     Residual quantiles come from out-of-fold residuals, which carry the model's own error and so
@@ -85,22 +76,23 @@ def cross_fit_location_scale(
     outcomes still touch its forecasts through these few pooled numbers; strict independence would
     take K(K − 1)/2 fits.)
     """
+    X, y, folds, levels = training.X, training.y, training.folds, training.levels
+    weights = training.weights
     centre, unit = _standard(y)
-    scaled = (y - centre) / unit
+    scaled = replace(training, y=(y - centre) / unit)
     limits = (float(2 * y.min() - y.max()), float(2 * y.max() - y.min()))
     numbers = np.unique(folds)
     parameters = {stop: np.empty((len(y), 3)) for stop in stops}
     for fold in numbers:
         test = folds == fold
-        own = None if weights is None else weights[~test]
-        boosters = _grow(X[~test], scaled[~test], categories, seed, max(stops), own)
+        boosters = _grow(scaled.take(~test), max(stops))
         for stop in stops:
             parameters[stop][test] = _parameters(boosters, X[test], stop)
 
     best_loss, best_stop = np.inf, max(stops)
     best: Floats = np.empty((len(y), len(levels)))
     for stop in stops:
-        residuals = _residuals(parameters[stop], scaled)
+        residuals = _residuals(parameters[stop], scaled.y)
         quantiles = np.empty((len(y), len(levels)))
         for fold in numbers:
             test = folds == fold
@@ -111,11 +103,11 @@ def cross_fit_location_scale(
         loss = mean_pinball(y, quantiles, levels, weights)
         if loss < best_loss:
             best_loss, best_stop, best = loss, stop, quantiles
-    pooled = sample_quantiles(_residuals(parameters[best_stop], scaled), levels, weights)
+    pooled = sample_quantiles(_residuals(parameters[best_stop], scaled.y), levels, weights)
 
     def refit() -> LocationScale:
         return LocationScale(
-            boosters=_grow(X, scaled, categories, seed, best_stop, weights),
+            boosters=_grow(scaled, best_stop),
             centre=centre,
             unit=unit,
             residuals=tuple(pooled.tolist()),
@@ -133,14 +125,7 @@ def _skew_due(step: int) -> bool:
     return step % _SKEW_EVERY == 0 and step > _SKEW_AFTER
 
 
-def _grow(
-    X: Floats,
-    scaled: Floats,
-    categories: Sequence[int],
-    seed: int,
-    rounds: int,
-    weights: Floats | None,
-) -> tuple[str, ...]:
+def _grow(training: TrainingSet, rounds: int) -> tuple[str, ...]:
     """Boost the three parameters of a Student-t with two half-scales by Fisher scoring.
 
     With r = y − m, z = r/s and w = (ν + 1)/(ν + z²), the gradients of the negative log-likelihood
@@ -149,6 +134,7 @@ def _grow(
     ±(1 − w z²) at that scale. It leaves the location alone, which would
     otherwise drift to the mode. Each sees the others as they were before their latest tree.
     """
+    scaled = training.y
     log_scale, precision = np.zeros(len(scaled)), np.ones(len(scaled))
     error = scaled
     information = np.full(len(scaled), 2 * _NU / (_NU + 3))
@@ -174,13 +160,13 @@ def _grow(
         return side * (1 - weighted(error * error * own_scale)), information
 
     return boost(
-        X,
+        training.X,
         (Learner(location), Learner(scale, _scale_due), Learner(skew, _skew_due)),
         rounds=rounds,
-        categories=categories,
-        seed=seed,
+        categories=training.categories,
+        seed=training.seed,
         parameters=_PARAMETERS,
-        weights=weights,
+        weights=training.weights,
     )
 
 

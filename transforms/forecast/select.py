@@ -2,155 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from schemas.errors import BaselineError, SourceError, did_you_mean
-from transforms.forecast.direct import Direct, cross_fit_direct
-from transforms.forecast.empirical import (
-    Climatology,
-    CrossFit,
-    QuantileModel,
-    cross_fit_climatology,
-    mean_pinball,
-)
-from transforms.forecast.features import Features, learn_features
-from transforms.forecast.location_scale import LocationScale, cross_fit_location_scale
+from schemas.errors import SourceError, did_you_mean
+from transforms.forecast.empirical import Climatology, cross_fit_climatology, mean_pinball
+from transforms.forecast.features import learn_features
+from transforms.forecast.fitted import Fitted
+from transforms.forecast.kinds import CROSS_FITS, DEFAULT_KINDS
+from transforms.forecast.training import CrossFit, TrainingSet
 
 Floats = NDArray[np.float64]
 
-FORECASTER_VERSION = 1
 FEWEST_ROWS = 50  # below, no model of the features can be told from luck
 _ROWS_TO_CHOOSE = 10_000  # the kind is chosen on so many rows, evenly spread; it is fitted on all
-
-_KINDS: dict[str, type[Climatology | LocationScale | Direct]] = {
-    model.kind: model for model in (Climatology, LocationScale, Direct)
-}
-_CROSS_FITS = {
-    LocationScale.kind: cross_fit_location_scale,
-    Direct.kind: cross_fit_direct,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A fitted forecaster of one target."""
-
-    target: str
-    levels: tuple[float, ...]
-    features: Features
-    model: QuantileModel
-    losses: dict[str, float]  #: mean out-of-fold pinball loss of each kind tried, same rows for all
-    #: shape (rows, levels): quantiles of the rows it was fitted on, from models that had not seen
-    #: their fold; NaN where the target was missing. Not saved: no rows after `load`.
-    out_of_fold: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
-
-    @property
-    def kind(self) -> str:
-        """``location_scale``, ``direct`` or ``climatology``."""
-        return self.model.kind
-
-    @property
-    def model_id(self) -> str:
-        """Twenty hex digits of the hash of what `save` writes."""
-        content = "\0".join(self._files().values())
-        return hashlib.blake2b(content.encode(), digest_size=10).hexdigest()
-
-    def predict(self, table: pl.DataFrame) -> Floats:
-        """Forecast each row.
-
-        Parameters
-        ----------
-        table : DataFrame
-            Holds the features, in any order and among others; nulls allowed.
-
-        Returns
-        -------
-        float64 array, shape (rows, levels)
-            In the unit of the target, non-decreasing along levels, never NaN.
-
-        Raises
-        ------
-        SourceError
-            When feature columns are missing or of another type than at fit time.
-        """
-        X = self.features.matrix(table)
-        return self.model.quantiles(X) if len(X) else np.empty((0, len(self.levels)))
-
-    def save(self, folder: Path) -> None:
-        """Write ``forecaster.json``, and a LightGBM text file ``booster_0.txt``… for each booster.
-
-        Each file appears whole or not at all; the JSON, which holds the boosters' hashes, last.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in reversed(self._files().items()):
-            partial = folder / f".{name}.partial"
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(folder / name)
-
-    def _files(self) -> dict[str, str]:
-        boosters = self.model.boosters
-        state = {
-            "version": FORECASTER_VERSION,
-            "target": self.target,
-            "levels": list(self.levels),
-            "kind": self.kind,
-            "losses": self.losses,
-            "features": self.features.to_dict(),
-            "boosters": [_digest(text) for text in boosters],
-            "model": self.model.to_dict(),
-        }
-        files = {"forecaster.json": json.dumps(state, sort_keys=True, allow_nan=False)}
-        return files | {f"booster_{place}.txt": text for place, text in enumerate(boosters)}
-
-
-def load(folder: Path) -> Fitted:
-    """Read what `Fitted.save` wrote; its predictions are bit-equal to those before.
-
-    Raises
-    ------
-    BaselineError
-        When files are missing, damaged, or of another version.
-    """
-    again = "run `tidegauge fit` again"
-    try:
-        state: dict[str, Any] = json.loads((folder / "forecaster.json").read_text("utf-8"))
-        if state["version"] != FORECASTER_VERSION:
-            raise BaselineError(
-                f"{folder}: the forecaster has version {state['version']!r}, this program reads "
-                f"{FORECASTER_VERSION}; {again}"
-            )
-        boosters = []
-        for place, digest in enumerate(state["boosters"]):
-            name = f"booster_{place}.txt"
-            boosters.append((folder / name).read_bytes().decode("utf-8"))
-            if _digest(boosters[-1]) != digest:
-                raise BaselineError(f"{folder}: {name} is not the one that was fitted; {again}")
-        return Fitted(
-            target=state["target"],
-            levels=tuple(state["levels"]),
-            features=Features.from_dict(state["features"]),
-            model=_KINDS[state["kind"]].from_dict(state["model"], tuple(boosters)),
-            losses=state["losses"],
-        )
-    except OSError as error:
-        raise BaselineError(
-            f"{folder}: the forecaster cannot be read ({error.strerror}); {again}"
-        ) from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise BaselineError(f"{folder}: the forecaster is damaged ({error!r}); {again}") from error
 
 
 def fit_forecaster(
@@ -161,8 +31,9 @@ def fit_forecaster(
     folds: NDArray[np.int64],
     seed: int,
     weights: Floats | None = None,
+    kinds: Sequence[str] = DEFAULT_KINDS,
 ) -> Fitted:
-    """Fit location-scale, direct and climatology, and keep the best out of fold.
+    """Fit some kinds of forecasters, and keep the best out of fold.
 
     Parameters
     ----------
@@ -177,6 +48,8 @@ def fit_forecaster(
         The same table and seed give the same forecaster, bit for bit.
     weights : float64 array, shape (rows,)
         How much each row counts, in units of a row; those of 0 are left out. None: each counts 1.
+    kinds : names of `transforms.forecast.kinds`
+        Climatology is tried as well, always.
 
     Returns
     -------
@@ -209,10 +82,18 @@ def fit_forecaster(
             raise SourceError(f"no row with a value of target {target!r} has a positive weight")
         weights = weights[known]
     encoding = learn_features(table, features)
-    X, y, fold = encoding.matrix(table)[known], outcome[known], np.asarray(folds)[known]
-    tau = np.asarray(levels, np.float64)
-    chosen, losses = _choose(X, y, fold, tau, encoding.category_positions, seed, weights)
-    out_of_fold = np.full((table.height, len(tau)), np.nan)
+    training = TrainingSet(
+        X=encoding.matrix(table)[known],
+        y=outcome[known],
+        folds=np.asarray(folds)[known],
+        levels=np.asarray(levels, np.float64),
+        names=encoding.names,
+        categories=tuple(encoding.category_positions),
+        seed=seed,
+        weights=weights,
+    )
+    chosen, losses = _choose(training, kinds)
+    out_of_fold = np.full((table.height, len(levels)), np.nan)
     out_of_fold[known] = chosen.quantiles
     return Fitted(
         target=target,
@@ -236,50 +117,34 @@ def contiguous_folds(order: NDArray[Any], count: int) -> NDArray[np.int64]:
     return folds
 
 
-def _choose(
-    X: Floats,
-    y: Floats,
-    folds: NDArray[np.int64],
-    levels: Floats,
-    categories: Sequence[int],
-    seed: int,
-    weights: Floats | None,
-) -> tuple[CrossFit, dict[str, float]]:
+def _choose(training: TrainingSet, kinds: Sequence[str]) -> tuple[CrossFit, dict[str, float]]:
     """Return the best cross-fit on all rows, and the losses of those compared."""
-    if len(np.unique(folds)) < 2:
-        folds = np.arange(len(y)) * 2 // len(y) if len(y) > 1 else folds
+    y, levels = training.y, training.levels
+    if len(np.unique(training.folds)) < 2 and len(y) > 1:
+        training = replace(training, folds=np.arange(len(y)) * 2 // len(y))
     climatology = (
-        cross_fit_climatology(y, folds, levels, weights)
+        cross_fit_climatology(training)
         if len(y) > 1
         else CrossFit(
             np.tile(y[:, None], len(levels)), lambda: Climatology((float(y[0]),) * len(levels))
         )
     )
-    losses = {Climatology.kind: mean_pinball(y, climatology.quantiles, levels, weights)}
-    if len(y) < FEWEST_ROWS or X.shape[1] == 0 or y.min() == y.max():
+    losses = {Climatology.kind: mean_pinball(y, climatology.quantiles, levels, training.weights)}
+    if len(y) < FEWEST_ROWS or training.X.shape[1] == 0 or y.min() == y.max():
         return climatology, losses
     some = np.arange(0, len(y), -(-len(y) // _ROWS_TO_CHOOSE))
-    own = None if weights is None else weights[some]
-    trials: dict[str, CrossFit] = {}
-    for kind, cross_fit in _CROSS_FITS.items():
-        trials[kind] = cross_fit(
-            X[some], y[some], folds[some], levels, categories=categories, seed=seed, weights=own
-        )
-        losses[kind] = mean_pinball(y[some], trials[kind].quantiles, levels, own)
-    losses[Climatology.kind] = mean_pinball(y[some], climatology.quantiles[some], levels, own)
+    few = training.take(some)
+    trials = {kind: CROSS_FITS[kind](few) for kind in kinds if kind != Climatology.kind}
+    quantiles = {kind: trial.quantiles for kind, trial in trials.items()}
+    quantiles[Climatology.kind] = climatology.quantiles[some]
+    losses = {kind: mean_pinball(few.y, q, levels, few.weights) for kind, q in quantiles.items()}
     best = min(losses, key=losses.__getitem__)
     if best == Climatology.kind:
         return climatology, losses
-    chosen = trials[best]
-    if len(some) < len(y):
-        chosen = _CROSS_FITS[best](
-            X, y, folds, levels, categories=categories, seed=seed, weights=weights
-        )
-    lost, least = (mean_pinball(y, c.quantiles, levels, weights) for c in (chosen, climatology))
+    chosen = trials[best] if len(some) == len(y) else CROSS_FITS[best](training)
+    lost, least = (
+        mean_pinball(y, c.quantiles, levels, training.weights) for c in (chosen, climatology)
+    )
     if lost >= least:
         return climatology, losses
     return chosen, losses
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()

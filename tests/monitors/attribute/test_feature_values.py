@@ -20,10 +20,11 @@ from monitors.attribute.permutation_values import (
 from schemas.errors import ReferenceDataError
 from tests.transforms.forecast.shapley_oracle import by_enumeration, grown, intervened
 from transforms.forecast.direct import fit_direct
-from transforms.forecast.empirical import Climatology, QuantileModel
+from transforms.forecast.empirical import Climatology
 from transforms.forecast.features import learn_features
+from transforms.forecast.fitted import Fitted
 from transforms.forecast.location_scale import LocationScale
-from transforms.forecast.select import Fitted
+from transforms.forecast.training import QuantileModel, TrainingSet
 
 Floats = NDArray[np.float64]
 LEVELS = (0.1, 0.5, 0.9)
@@ -202,7 +203,8 @@ def test_a_forest_is_attributed_too(rng: np.random.Generator) -> None:
     """Its median is no sum of trees; values add up to it, and follow what it follows."""
     X = gaussian(rng, 600)
     y = 3.0 * X[:, 2] + 0.1 * rng.normal(size=600)
-    model = forecaster(fit_direct(X, y, np.array(LEVELS), categories=[], seed=1), 3)
+    rows = TrainingSet(X, y, np.zeros(600, np.int64), np.array(LEVELS), seed=1)
+    model = forecaster(fit_direct(rows), 3)
     found = feature_values(model, frame(X[:20]), frame(X[300:]))
     np.testing.assert_allclose(
         found.values.sum(axis=1) + found.base, model.predict(frame(X[:20]))[:, 1]

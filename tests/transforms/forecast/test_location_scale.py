@@ -4,6 +4,7 @@ import numpy as np
 
 from transforms.forecast.location_scale import cross_fit_location_scale
 from transforms.forecast.select import contiguous_folds
+from transforms.forecast.training import TrainingSet
 
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
@@ -16,9 +17,8 @@ def test_scale_and_skew_follow_the_features() -> None:
     right = rng.uniform(size=3000) < 0.5
     lean = np.where(X[:, 1] > 0.5, np.where(right, 2.0, 0.5), np.where(right, 0.5, 2.0))
     y = np.where(right, 1, -1) * size * lean
-    fit = cross_fit_location_scale(
-        X, y, contiguous_folds(np.arange(3000), 3), LEVELS, categories=[], seed=1
-    )
+    folds = contiguous_folds(np.arange(3000), 3)
+    fit = cross_fit_location_scale(TrainingSet(X, y, folds, LEVELS, seed=1))
     q = fit.refit().quantiles(np.array([[0.25, 0.75], [0.75, 0.75], [0.75, 0.25]]))
     width = q[:, 4] - q[:, 0]
     assert 1.6 < width[1] / width[0] < 4
@@ -35,7 +35,7 @@ def test_residuals_out_of_fold_keep_few_rows_covered() -> None:
         X = rng.normal(size=(1200, 6))
         y = X[:, 0] + rng.normal(size=1200)
         folds = contiguous_folds(np.arange(200), 5)
-        fit = cross_fit_location_scale(X[:200], y[:200], folds, LEVELS, categories=[], seed=1)
+        fit = cross_fit_location_scale(TrainingSet(X[:200], y[:200], folds, LEVELS, seed=1))
         q = fit.refit().quantiles(X[200:])
         inside.append(np.mean((y[200:] >= q[:, 0]) & (y[200:] <= q[:, -1])))
     # six fits, each with the error of quantiles from 200 dependent residuals

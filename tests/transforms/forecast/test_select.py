@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from schemas.errors import BaselineError, SourceError
 from transforms.forecast import Fitted, contiguous_folds, fit_forecaster, load
 from transforms.forecast.direct import cross_fit_direct
-from transforms.forecast.empirical import CrossFit
 from transforms.forecast.location_scale import cross_fit_location_scale
+from transforms.forecast.training import CrossFit, TrainingSet
 from transforms.scores import pinball_loss
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -140,7 +140,7 @@ def test_out_of_fold_quantiles_do_not_see_their_own_outcome(
     """On noise that row-by-row features could memorise, out-of-fold losses show no skill."""
     X, y = rng.normal(size=(300, 8)), rng.normal(size=300)
     folds, levels = np.arange(300) % 5, np.array(LEVELS)
-    found = cross_fit(X, y, folds, levels, categories=[], seed=1)
+    found = cross_fit(TrainingSet(X, y, folds, levels, seed=1))
     honest = pinball_loss(y, found.quantiles, levels).mean()
     seen = pinball_loss(y, found.refit().quantiles(X), levels).mean()
     unconditional = pinball_loss(y, np.tile(np.quantile(y, levels), (300, 1)), levels).mean()

@@ -8,10 +8,11 @@ from tests.transforms.forecast.shapley_oracle import by_enumeration, grown, inte
 from transforms.forecast.attributions import AdditiveTrees, additive_part, forecast_median
 from transforms.forecast.boosting import NO_TREES, leaves
 from transforms.forecast.direct import fit_direct
-from transforms.forecast.empirical import Climatology, QuantileModel
+from transforms.forecast.empirical import Climatology
 from transforms.forecast.features import learn_features
+from transforms.forecast.fitted import Fitted
 from transforms.forecast.location_scale import LocationScale
-from transforms.forecast.select import Fitted
+from transforms.forecast.training import QuantileModel, TrainingSet
 
 Floats = NDArray[np.float64]
 LEVELS = (0.1, 0.5, 0.9)
@@ -74,7 +75,8 @@ def test_the_forest_s_sum_of_trees_is_the_mean_of_its_distribution(
     """Each leaf's own rows, averaged over the trees; and values add up to it."""
     X = rng.normal(size=(600, 3))
     y = X[:, 0] + (X[:, 1] > 0) + 0.1 * rng.normal(size=600)
-    model = fit_direct(X, y, np.array(LEVELS), categories=[], seed=1)
+    rows = TrainingSet(X, y, np.zeros(600, np.int64), np.array(LEVELS), seed=1)
+    model = fit_direct(rows)
     trees = additive_part(fitted(model, 3))
     assert trees is not None
     found = leaves(model.boosters[0], X)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,8 +12,10 @@ from numpy.typing import NDArray
 from schemas.errors import SourceError
 from transforms.forecast.direct import fit_direct
 from transforms.forecast.empirical import mean_pinball, sample_quantiles
+from transforms.forecast.fitted import load
 from transforms.forecast.location_scale import cross_fit_location_scale
-from transforms.forecast.select import contiguous_folds, fit_forecaster, load
+from transforms.forecast.select import contiguous_folds, fit_forecaster
+from transforms.forecast.training import TrainingSet
 
 LEVELS = (0.1, 0.5, 0.9)
 TAU = np.array(LEVELS)
@@ -49,8 +53,9 @@ def test_a_forest_counts_rows_by_their_weights(rng: np.random.Generator) -> None
     """With the upper half four times as heavy, four fifths of the forecast lie there."""
     x, y, weights = mixture(rng, 1000)
     levels = np.array([0.12, 0.3])
-    plain = fit_direct(x, y, levels, categories=[], seed=0).quantiles(x).mean(axis=0)
-    heavy = fit_direct(x, y, levels, categories=[], seed=0, weights=weights)
+    rows = TrainingSet(x, y, np.zeros(1000, np.int64), levels)
+    plain = fit_direct(rows).quantiles(x).mean(axis=0)
+    heavy = fit_direct(replace(rows, weights=weights))
     assert plain[1] < 2.0
     assert heavy.quantiles(x).mean(axis=0)[0] < 2.0
     assert heavy.quantiles(x).mean(axis=0)[1] > 7.0
@@ -60,9 +65,7 @@ def test_boosting_follows_the_heavier_rows(rng: np.random.Generator) -> None:
     """The location and the residual quantiles of weighted rows cover the weighted law."""
     x, y, weights = mixture(rng, 1000)
     folds = contiguous_folds(np.arange(1000), 4)
-    found = cross_fit_location_scale(
-        x, y, folds, TAU, categories=[], seed=0, stops=(25,), weights=weights
-    )
+    found = cross_fit_location_scale(TrainingSet(x, y, folds, TAU, weights=weights), stops=(25,))
     below = (y[:, None] <= found.quantiles).T @ weights / weights.sum()
     np.testing.assert_allclose(below, TAU, atol=0.04)
 
