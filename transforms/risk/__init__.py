@@ -1,0 +1,1 @@
+"""Tail risk of forecasts: value at risk, expected shortfall, expectiles, and their backtests."""
