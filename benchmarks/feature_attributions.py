@@ -63,7 +63,7 @@ def exact(rng: np.random.Generator) -> None:
     """Print how far the values are from those of every coalition."""
     X = rng.normal(size=(2000, 6))
     y = X[:, 0] * X[:, 1] + np.abs(X[:, 2]) + X[:, 3] * (X[:, 4] > 0)
-    trees = AdditiveTrees(grown(X, y, [], 100), 0.0, 1.0)
+    trees = AdditiveTrees((grown(X, y, [], 100),), (1.0,), 0.0)
     rows, background = X[:20], X[1000:1100]
     start = time.process_time()
     values, _ = trees.interventional_values(rows, background)

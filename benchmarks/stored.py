@@ -20,8 +20,9 @@ from monitors.feature_shift.reference import (
     reference_from_blocks,
 )
 from monitors.gram import profile_blocks
+from schemas.alarms import Alarms
 from schemas.source import Source
-from schemas.stream import Alarms, Column, Stream, Window
+from schemas.stream import Column, Stream, Window
 
 SAMPLE_ROWS = 65_536
 WINDOWS = 10

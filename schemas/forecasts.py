@@ -11,7 +11,29 @@ from schemas.source import Source
 
 DEFAULT_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
-Kind = Literal["location_scale", "direct"]
+Kind = Literal[
+    "location_scale",
+    "symmetric",
+    "direct",
+    "linear",
+    "aggregate",
+    "seasonal_naive",
+    "har",
+    "garch",
+    "cnn",
+    "lstm",
+    "implicit_quantiles",
+    "normal",
+    "student_t",
+    "skew_t",
+    "lognormal",
+    "gamma",
+    "zero_inflated_lognormal",
+    "selected_family",
+]
+#: Kinds that read nothing but the target's own earlier values.
+OF_OWN_PAST: frozenset[Kind] = frozenset(("har", "garch", "cnn", "lstm"))
+
 Refitting = Literal["feature_shift", "coverage", "pinball", "pit"]
 
 
@@ -62,6 +84,13 @@ class Ahead(_Part):
         return round(parse_duration(length) / parse_duration(self.step))
 
 
+class Cost(_Part):
+    """What decisions made by a forecast cost, per unit that they are off the outcome."""
+
+    under: float = Field(gt=0, description="Of a unit too little, such as a sale lost.")
+    over: float = Field(gt=0, description="Of a unit too much, such as stock left over.")
+
+
 class ForecastSpec(_Part):
     """One forecaster: a target, what it is forecast from, and at which quantile levels."""
 
@@ -87,6 +116,24 @@ class ForecastSpec(_Part):
         description="fixed: the interval is calibrated on the reference, and monitors tell when it "
         "no longer holds; online: it follows the outcomes as they come.",
     )
+    cost: Cost | None = Field(
+        default=None,
+        description="What being off costs whoever acts on the forecast; a backtest then scores "
+        "forecasters by it too.",
+    )
+
+    @model_validator(mode="after")
+    def _columns_once(self) -> Self:
+        known = () if self.ahead is None else self.ahead.known
+        if self.target in known:
+            message = f"{self.target!r} is what is forecast: it is not known ahead"
+            raise ValueError(message)
+        for part, names in (("features", self.features or ()), ("known", known)):
+            for at, name in enumerate(names):
+                if name in names[:at]:
+                    message = f"`{part}` has {name!r} twice"
+                    raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _levels_in_order(self) -> Self:

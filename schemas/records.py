@@ -223,6 +223,26 @@ FORECAST = _schema(
     ],
 )
 
+#: One row per (forecast, outcome that came after its row): nothing that was written is rewritten.
+OUTCOME = _schema(
+    "outcome",
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("issue_time", _UTC),
+        pa.field("valid_time", _UTC),
+        pa.field("outcome", pa.float64(), nullable=False),
+        pa.field("known_at", _UTC, nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),  # 0: the first outcome of the forecast
+        pa.field("lower", pa.float64(), nullable=False),  # as the forecast said
+        pa.field("upper", pa.float64(), nullable=False),
+        pa.field("model_id", pa.string(), nullable=False),  # with path and row: which forecast
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ],
+)
+
 #: One row per row that could not be used.
 REJECT = _schema(
     "reject",
@@ -296,6 +316,7 @@ EVIDENCE = _schema(
 RECORDS: dict[str, pa.Schema] = {
     "findings": FINDING,
     "forecasts": FORECAST,
+    "outcomes": OUTCOME,
     "rejects": REJECT,
     "summaries": SUMMARY,
     "expectations": EXPECTATION,

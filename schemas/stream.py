@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -12,15 +11,14 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.alarms import Alarms
 from schemas.duration import Duration, parse_duration
-from schemas.errors import did_you_mean
+from schemas.errors import did_you_mean, error_at
 from schemas.explain import Explain
-from schemas.forecasts import ForecastSpec, Outcomes, Refit
+from schemas.forecasts import OF_OWN_PAST, ForecastSpec, Outcomes, Refit
 from schemas.kafka import Topic
 from schemas.monitors import OF_CATEGORIES, OF_NUMBERS, Monitors
 from schemas.sinks import Sinks
@@ -34,16 +32,6 @@ ColumnRole = Literal["feature", "condition", "target", "ignore"]
 CalendarTerm = Literal["hour_of_day", "day_of_week", "day_of_year"]
 
 _NUMBERS: tuple[ColumnType, ...] = ("number", "integer")
-
-_ALARM_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\s+of\s+alarms")
-_ALARM_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s+per\s+(?:(\d+(?:\.\d+)?)\s+windows?|(\S.*))")
-
-
-def _wrong(message: str, *where: str | int) -> ValidationError:
-    """Return the error of a place deeper in the tree than the part that finds it."""
-    error = PydanticCustomError("value_error", "{message}", {"message": message})
-    details = InitErrorDetails(type=error, loc=where, input=None)
-    return ValidationError.from_exception_data("Stream", [details])
 
 
 def _kind_of_source(source: object) -> str:
@@ -151,71 +139,6 @@ class Window(_Part):
         return self.length_seconds if self.every is None else parse_duration(self.every)
 
 
-class Alarms(_Part):
-    """How many false alarms the user will bear, over the whole stream."""
-
-    false: str = Field(
-        default="1 per 30d",
-        description="Such as '1 per 30d', or '1 per 500 windows'; "
-        "with `control: fdr` a share, such as '5 % of alarms'.",
-    )
-    control: Literal["window", "e-detector", "fdr"] = Field(
-        default="window",
-        description="window: every window by itself; e-detector: evidence adds up over windows; "
-        "fdr: the share of false alarms is bounded.",
-    )
-
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        if self.control == "fdr":
-            if self.share is None:
-                message = (
-                    f"`control: fdr` bounds a share of alarms: write '5 % of alarms', "
-                    f"not {self.false!r}"
-                )
-                raise _wrong(message, "false")
-            return self
-        if self.share is not None:
-            message = f"{self.false!r} is a share of alarms: it needs `control: fdr`"
-            raise _wrong(message, "false")
-        self.per_window(1.0)
-        return self
-
-    @property
-    def share(self) -> float | None:
-        """Share of the alarms that may be false; None when the budget is not such a share."""
-        found = _ALARM_SHARE.fullmatch(self.false.strip())
-        if found is None or not 0 < float(found[1]) < 100:
-            return None
-        return float(found[1]) / 100
-
-    def per_window(self, every_seconds: float | None) -> float:
-        """Return the false alarms allowed per window (at most 0.5), all monitors and keys together.
-
-        Raises
-        ------
-        ValueError
-            When the text cannot be read, or a time is given for windows that are counted in rows.
-        """
-        found = _ALARM_BUDGET.fullmatch(self.false.strip())
-        if found is None or float(found[1]) == 0 or (found[2] and float(found[2]) == 0):
-            message = (
-                f"{self.false!r} is not an alarm budget: write '1 per 30d' or '1 per 500 windows'"
-            )
-            raise ValueError(message)
-        count = float(found[1])
-        if found[2]:
-            return min(0.5, count / float(found[2]))
-        seconds = parse_duration(found[3])
-        if every_seconds is None:
-            message = (
-                f"windows counted in rows need a budget such as '1 per 500 windows', "
-                f"not {self.false!r}"
-            )
-            raise ValueError(message)
-        return min(0.5, count * every_seconds / seconds)
-
-
 class Stream(_Part):
     """One stream file."""
 
@@ -259,28 +182,28 @@ class Stream(_Part):
                 "windows by time need `time:` with the event-time column; "
                 "or give `window: {rows: N}`"
             )
-            raise _wrong(message, "window", "length")
+            raise error_at(message, "window", "length")
         if isinstance(self.source, Topic):
             self._fits_a_topic(self.source)
         if self.time is None and self.calendar:
-            raise _wrong("`calendar` needs `time:` with the event-time column", "calendar")
+            raise error_at("`calendar` needs `time:` with the event-time column", "calendar")
         if self.key_baseline == "pooled" and not self.key:
             message = "`key_baseline: pooled` needs `key:` with the columns that tell series apart"
-            raise _wrong(message, "key_baseline")
+            raise error_at(message, "key_baseline")
         for name in self.key:
             if name in self.columns:
                 message = f"{name!r} is a key and a column; leave it out of `columns`"
-                raise _wrong(message, "columns", name)
+                raise error_at(message, "columns", name)
         if self.time is not None and self.time.column in self.columns:
             message = (
                 f"{self.time.column!r} is the event time and a column; leave it out of `columns`"
             )
-            raise _wrong(message, "columns", self.time.column)
+            raise error_at(message, "columns", self.time.column)
         try:
             if self.alarms.control != "fdr":
                 self.alarms.per_window(self.window.every_seconds)
         except ValueError as error:
-            raise _wrong(str(error), "alarms", "false") from error
+            raise error_at(str(error), "alarms", "false") from error
         return self
 
     def _fits_a_topic(self, topic: Topic) -> None:
@@ -289,14 +212,14 @@ class Stream(_Part):
                 "the messages of a topic have no order over its partitions: they need `time:` and "
                 "windows of event time, such as `window: {length: 1h}`"
             )
-            raise _wrong(message, "window")
+            raise error_at(message, "window")
         if self.lags:
-            raise _wrong("`lags` are for files; a topic has none yet", "lags")
+            raise error_at("`lags` are for files; a topic has none yet", "lags")
         known = [self.time.column, *self.key, *self.columns]
         for part, name in topic.envelope.fills:
             if name not in known:
                 message = f"{name!r} is not a column of the stream{did_you_mean(name, known)}"
-                raise _wrong(message, "source", "envelope", part)
+                raise error_at(message, "source", "envelope", part)
 
     @model_validator(mode="after")
     def _marginals_fit(self) -> Self:
@@ -304,73 +227,85 @@ class Stream(_Part):
         for at, name in enumerate(self.monitors.marginals):
             if name in OF_NUMBERS and not types & set(_NUMBERS):
                 message = f"{name} needs a feature that is a number"
-                raise _wrong(message, "monitors", "marginals", at)
+                raise error_at(message, "monitors", "marginals", at)
             if name in OF_CATEGORIES and not types - set(_NUMBERS):
                 message = f"{name} needs a feature that is a category or a boolean"
-                raise _wrong(message, "monitors", "marginals", at)
+                raise error_at(message, "monitors", "marginals", at)
         return self
 
     @model_validator(mode="after")
     def _lags_fit(self) -> Self:
         if self.lags and self.time is None:
-            raise _wrong("`lags` need `time:` with the event-time column", "lags")
+            raise error_at("`lags` need `time:` with the event-time column", "lags")
         seconds = [parse_duration(lag) for lag in self.lags]
         for at, lag in enumerate(self.lags):
             if seconds[at] in seconds[:at]:
-                raise _wrong(f"each lag once, and {lag} is twice", "lags", at)
+                raise error_at(f"each lag once, and {lag} is twice", "lags", at)
         if self.lags and not self.lagged:
-            raise _wrong("`lags` need a feature that is a number", "lags")
+            raise error_at("`lags` need a feature that is a number", "lags")
         for name in self.lagged:
             if name in self.columns or name in self.key:
                 message = f"they make a column {name!r}, and there is one already; rename that"
-                raise _wrong(message, "lags")
+                raise error_at(message, "lags")
         return self
 
     @model_validator(mode="after")
     def _graph_fits(self) -> Self:
         for name, place in self.explain.unknown([*self.columns, *self.lagged]):
             message = f"{name!r} is not a column of the stream{did_you_mean(name, self.columns)}"
-            raise _wrong(message, "explain", "graph", *place)
+            raise error_at(message, "explain", "graph", *place)
         return self
 
     @model_validator(mode="after")
     def _outcomes_fit(self) -> Self:
         for name in ("outcomes", "refit"):
             if getattr(self, name) is not None and self.time is None:
-                raise _wrong(f"`{name}` needs `time:` with the event-time column", name)
+                raise error_at(f"`{name}` needs `time:` with the event-time column", name)
+        for number, forecast in enumerate(self.forecasts):
+            if forecast.calibration == "online" and self.time is None:
+                message = "`calibration: online` needs `time:` with the event-time column"
+                raise error_at(message, "forecasts", number, "calibration")
+        known_at = None if self.outcomes is None else self.outcomes.known_at
+        if known_at in {*self.key, *(forecast.target for forecast in self.forecasts)}:
+            message = f"`known_at` names the column of a time, and {known_at!r} is a target or key"
+            raise error_at(message, "outcomes", "known_at")
         if self.outcomes is not None and not self.forecasts:
-            raise _wrong("`outcomes` are those of `forecasts`, and there are none", "outcomes")
+            raise error_at("`outcomes` are those of `forecasts`, and there are none", "outcomes")
+        for name in ("outcomes", "refit"):
+            if getattr(self, name) is not None and self.window.rows is not None:
+                raise error_at(f"`{name}` needs windows of event time, such as 7d", name)
         if self.refit is not None and isinstance(self.source, Topic):
             message = "`refit` reads the rows before again, and a topic does not keep them"
-            raise _wrong(message, "refit")
+            raise error_at(message, "refit")
         return self
 
     @model_validator(mode="after")
     def _forecasts_fit(self) -> Self:
         before: set[str] = set()
+        lagged = self.lagged
         for number, forecast in enumerate(self.forecasts):
             target, features = forecast.target, forecast.features or ()
             named: list[tuple[str, tuple[str | int, ...]]] = [(target, ("target",))]
             named += [(name, ("features", at)) for at, name in enumerate(features)]
             for name, place in named:
-                if name not in self.columns:
-                    near = did_you_mean(name, self.columns)
+                if name not in self.columns and not (place[0] == "features" and name in lagged):
+                    near = did_you_mean(name, [*self.columns, *lagged])
                     message = f"forecast names {name!r}, which is not among `columns`{near}"
-                    raise _wrong(message, "forecasts", number, *place)
+                    raise error_at(message, "forecasts", number, *place)
             where = ("forecasts", number, "target")
             if self.columns[target].type not in ("number", "integer"):
-                raise _wrong(f"forecast target {target!r} must be a number", *where)
+                raise error_at(f"forecast target {target!r} must be a number", *where)
             if forecast.ahead is not None and self.time is None:
                 message = "`ahead` needs `time:` with the event-time column"
-                raise _wrong(message, "forecasts", number, "ahead")
+                raise error_at(message, "forecasts", number, "ahead")
             for at, name in enumerate(() if forecast.ahead is None else forecast.ahead.known):
                 if name not in self.columns:
                     message = f"{name!r} is not among `columns`{did_you_mean(name, self.columns)}"
-                    raise _wrong(message, "forecasts", number, "ahead", "known", at)
+                    raise error_at(message, "forecasts", number, "ahead", "known", at)
             if target in features:
-                raise _wrong(f"{target!r} cannot be forecast from itself", *where)
+                raise error_at(f"{target!r} cannot be forecast from itself", *where)
             if target in before:
-                raise _wrong(f"each target may be forecast once, and {target!r} is twice", *where)
+                raise error_at(f"each target may be forecast once, and {target!r} is twice", *where)
             before.add(target)
         return self
 
@@ -385,7 +320,10 @@ class Stream(_Part):
         return {f"{name} {lag} ago": (name, lag) for lag in self.lags for name in numbers}
 
     def forecast_features(self, forecast: ForecastSpec) -> list[str]:
-        """Return the columns a forecaster reads."""
+        """Return the columns a forecaster reads; kinds of the target's own past read its lags."""
         if forecast.features is not None:
             return list(forecast.features)
-        return [n for n in self.with_role("feature", "condition") if n != forecast.target]
+        names = [n for n in self.with_role("feature", "condition") if n != forecast.target]
+        if forecast.ahead is None and OF_OWN_PAST.intersection(forecast.models):
+            names += [lag for lag, (name, _) in self.lagged.items() if name == forecast.target]
+        return names

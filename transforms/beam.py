@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -55,9 +56,23 @@ class ReadBatches(beam.PTransform):
     (Arrow tables of schema REJECT) and `tallies` (one `Tally` per file).
     """
 
-    def __init__(self, paths: Sequence[str], source: Source, stream: Stream) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        source: Source,
+        stream: Stream,
+        between: tuple[int, int] | None = None,
+    ) -> None:
+        """Say what is read.
+
+        Parameters
+        ----------
+        between : event times in µs since 1970: rows before the first, or not before the second, are
+            as if they were not there. None: all rows.
+        """
         super().__init__()
         self.paths, self.source, self.stream = list(paths), source, stream
+        self.between = between
 
     def expand(self, begin: PBegin) -> Any:
         """Apply the transform to a pipeline."""
@@ -65,7 +80,7 @@ class ReadBatches(beam.PTransform):
             begin
             | "paths" >> beam.Create(self.paths, reshuffle=True)
             | "decode and check"
-            >> beam.ParDo(_DecodeAndCheck(self.source, self.stream)).with_outputs(
+            >> beam.ParDo(_DecodeAndCheck(self.source, self.stream, self.between)).with_outputs(
                 REJECTS, TALLIES, main="batches"
             )
         )
@@ -76,9 +91,9 @@ class ReadBatches(beam.PTransform):
 
 
 class _DecodeAndCheck(beam.DoFn):
-    def __init__(self, source: Source, stream: Stream) -> None:
+    def __init__(self, source: Source, stream: Stream, between: tuple[int, int] | None) -> None:
         super().__init__()
-        self.source, self.stream = source, stream
+        self.source, self.stream, self.between = source, stream, between
 
     def process(self, path: str) -> Iterator[Any]:
         stream = self.stream
@@ -93,14 +108,21 @@ class _DecodeAndCheck(beam.DoFn):
                     decoded.batch, stream.columns, stream.time, stream.key, stream.name
                 )
                 bad = pa.concat_tables([decoded.rejects, checked.rejects])
-                rows += decoded.batch.table.num_rows + decoded.rejects.num_rows
+                batch = self._within(checked.batch)
+                rows += batch.table.num_rows + bad.num_rows
                 rejected += bad.num_rows
                 if bad.num_rows:
                     yield TaggedOutput(REJECTS, bad)
-                if checked.batch.table.num_rows:
-                    latest = newest_time(checked.batch, stream, latest)
-                    yield checked.batch
+                if batch.table.num_rows:
+                    latest = newest_time(batch, stream, latest)
+                    yield batch
         yield TaggedOutput(TALLIES, Tally(path, rows, rejected, latest=latest))
+
+    def _within(self, batch: Batch) -> Batch:
+        if self.between is None or self.stream.time is None:
+            return batch
+        times, (first, end) = _micros(batch.table[self.stream.time.column]), self.between
+        return replace(batch, table=batch.table.filter(pa.array((times >= first) & (times < end))))
 
 
 def newest_time(batch: Batch, stream: Stream, before: int | None) -> int | None:

@@ -60,6 +60,24 @@ def with_lags(
     return rows
 
 
+def with_lags_of_keys(table: pa.Table, stream: Stream) -> pa.Table:
+    """Append a stream's lags to a table that holds all of its rows, in the order of their keys."""
+    assert stream.time is not None  # noqa: S101 (lags need it)
+    group = np.zeros(table.num_rows)
+    if stream.key:
+        keys = pl.DataFrame(pl.from_arrow(table.select(list(stream.key))))
+        group = keys.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy()
+    order = np.argsort(group, kind="stable")
+    lags = lags_of(stream)
+    features = sorted({feature for feature, _ in lags.values()})
+    parts = []
+    for own in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        rows = table.take(own)
+        at = rows[stream.time.column].cast(pa.int64()).to_numpy()
+        parts.append(with_lags(rows, at, rows.select(features), at, lags))
+    return pa.concat_tables(parts)
+
+
 def _one_each(past: pa.Table, at: Places) -> tuple[pa.Table, pa.Array]:
     """Return one row for each place, of medians where there are more, and the places."""
     if len(np.unique(at)) == len(at):

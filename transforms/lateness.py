@@ -80,7 +80,7 @@ def _micros(seconds: float) -> int:
 def late_rows(batch: Batch, late: NDArray[np.bool_], stream_name: str) -> pa.Table:
     """Return the rows of a batch that came too late, as a table of schema `REJECT`."""
     detail = "came after the windows of its event time were final"
-    return _rejects(batch, late, stream_name, "late", detail)
+    return rejects_of(batch, late, stream_name, "late", detail)
 
 
 def without_future(batch: Batch, time: str, stream_name: str, now: float) -> tuple[Batch, pa.Table]:
@@ -98,12 +98,13 @@ def without_future(batch: Batch, time: str, stream_name: str, now: float) -> tup
         return batch, reject_table([], "", "")
     detail = "its event time is more than a day ahead of this machine's clock"
     kept = replace(batch, table=batch.table.filter(pa.array(~future)))
-    return kept, _rejects(batch, future, stream_name, "future", detail)
+    return kept, rejects_of(batch, future, stream_name, "future", detail)
 
 
-def _rejects(
+def rejects_of(
     batch: Batch, which: NDArray[np.bool_], stream_name: str, reason: str, detail: str
 ) -> pa.Table:
+    """Return some rows of a batch as a table of schema `REJECT`."""
     rows = batch.table.filter(pa.array(which)).to_pylist()
     rejects = [
         Reject(row.pop(ROW), reason, None, detail, json.dumps(row, default=str)) for row in rows

@@ -89,3 +89,10 @@ def places(groups: Sequence[Group]) -> NDArray[np.int64]:
 def key_text(key: Sequence[str], values: Sequence[object]) -> str:
     """Return a key as a JSON object, such as ``{"airport": "LGA"}``."""
     return json.dumps(dict(zip(key, map(str, values), strict=True)), ensure_ascii=False)
+
+
+def key_texts(table: pa.Table, key: Sequence[str]) -> list[str]:
+    """Return the key of each row as a JSON object."""
+    columns = [table[name].to_pylist() for name in key]
+    rows = zip(*columns, strict=True) if key else [()] * table.num_rows
+    return [key_text(key, values) for values in rows]

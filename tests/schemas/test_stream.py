@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.alarms import Alarms
 from schemas.forecasts import ForecastSpec
 from schemas.source import Source
-from schemas.stream import Alarms, Column, Stream, Window
+from schemas.stream import Column, Stream, Window
 
 TREE: dict[str, Any] = {
     "tidegauge": 1,
@@ -132,6 +133,24 @@ def test_levels_are_ordered_and_hold_the_ends_of_the_interval(
 
 
 @pytest.mark.parametrize(
+    ("forecast", "says"),
+    [
+        ({"features": ["sky", "wind", "sky"]}, "`features` has 'sky' twice"),
+        ({"ahead": {"known": ["sky", "sky"]}}, "`known` has 'sky' twice"),
+        ({"ahead": {"known": ["sky", "temp"]}}, "'temp' is what is forecast"),
+    ],
+)
+def test_a_forecast_reads_each_column_once_and_never_its_target_ahead(
+    forecast: dict[str, Any], says: str
+) -> None:
+    """A target that is read where it is to be forecast would be forecast exactly."""
+    if "ahead" in forecast:
+        forecast = {"ahead": {"horizon": "2d", "step": "1d"} | forecast["ahead"]}
+    with pytest.raises(ValidationError, match=says):
+        ForecastSpec.model_validate({"target": "temp"} | forecast)
+
+
+@pytest.mark.parametrize(
     ("parts", "place"),
     [
         ({"time": None}, ("window", "length")),
@@ -207,3 +226,29 @@ def test_rows_kept_are_none_or_enough(rows: int) -> None:
     """Too few would explain nothing, and be silently left out."""
     with pytest.raises(ValidationError, match="keep 64 to 10,000 rows of a window, or none: 0"):
         stream(explain={"rows": rows})
+
+
+ROWS: dict[str, Any] = {
+    "window": {"rows": 100},
+    "alarms": {"false": "1 per 500 windows"},
+    "forecasts": [{"target": "load"}],
+}
+ONLINE = {"forecasts": [{"target": "load", "calibration": "online"}]}
+KNOWN_AT_TARGET = ONLINE | {"outcomes": {"path": "o.csv", "known_at": "load"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (ROWS | {"outcomes": {"path": "o.csv"}}, "`outcomes` needs windows of event time"),
+        (ROWS | {"refit": {"on": "90d"}}, "`refit` needs windows of event time"),
+        (ROWS | {"refit": {"on": "90d"}, "time": None}, "`refit` needs `time:`"),
+        ({"outcomes": {"path": "o.csv"}}, "`outcomes` are those of `forecasts`, and there are"),
+        (ROWS | ONLINE | {"time": None}, "`calibration: online` needs `time:`"),
+        (KNOWN_AT_TARGET, "`known_at` names the column of a time, and 'load' is a target"),
+    ],
+)
+def test_what_outcomes_need_is_named(parts: dict[str, Any], said: str) -> None:
+    """Event time, windows of it, and a forecast."""
+    with pytest.raises(ValidationError, match=said):
+        stream(**parts)

@@ -20,7 +20,7 @@ from transforms.forecast.training import QuantileModel
 
 Floats = NDArray[np.float64]
 
-FORECASTER_VERSION = 1
+FORECASTER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +11,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from schemas.errors import SourceError, did_you_mean
+from transforms.forecast.aggregate.cross_fit import aggregate_trials
+from transforms.forecast.aggregate.model import Aggregate
 from transforms.forecast.empirical import Climatology, cross_fit_climatology, mean_pinball
 from transforms.forecast.features import learn_features
 from transforms.forecast.fitted import Fitted
-from transforms.forecast.kinds import CROSS_FITS, DEFAULT_KINDS
-from transforms.forecast.training import CrossFit, TrainingSet
+from transforms.forecast.kinds import COMPARISONS, CROSS_FITS, DEFAULT_KINDS, suits
+from transforms.forecast.training import CrossFit, TrainingSet, some_rows
 
 Floats = NDArray[np.float64]
 
 FEWEST_ROWS = 50  # below, no model of the features can be told from luck
-_ROWS_TO_CHOOSE = 10_000  # the kind is chosen on so many rows, evenly spread; it is fitted on all
+# Up to so many rows every kind is fitted on all of them, and their aggregate is tried. Beyond,
+# where kinds differ by more than an aggregate gains, one is chosen on some, evenly spread.
+_ROWS_TO_COMBINE, _ROWS_TO_CHOOSE = 10_000, 2_500
+_ROWS_FOR_MORE_FOLDS = 20_000  # more than two folds up to here
 
 
 def fit_forecaster(
@@ -49,7 +54,8 @@ def fit_forecaster(
     weights : float64 array, shape (rows,)
         How much each row counts, in units of a row; those of 0 are left out. None: each counts 1.
     kinds : names of `transforms.forecast.kinds`
-        Climatology is tried as well, always.
+        Climatology is tried as well, always. The aggregate is of the others; of more than 10,000
+        rows it is tried only where no other is named.
 
     Returns
     -------
@@ -132,12 +138,21 @@ def _choose(training: TrainingSet, kinds: Sequence[str]) -> tuple[CrossFit, dict
     losses = {Climatology.kind: mean_pinball(y, climatology.quantiles, levels, training.weights)}
     if len(y) < FEWEST_ROWS or training.X.shape[1] == 0 or y.min() == y.max():
         return climatology, losses
-    some = np.arange(0, len(y), -(-len(y) // _ROWS_TO_CHOOSE))
-    few = training.take(some)
-    trials = {kind: CROSS_FITS[kind](few) for kind in kinds if kind != Climatology.kind}
-    quantiles = {kind: trial.quantiles for kind, trial in trials.items()}
-    quantiles[Climatology.kind] = climatology.quantiles[some]
-    losses = {kind: mean_pinball(few.y, q, levels, few.weights) for kind, q in quantiles.items()}
+    if len(y) > _ROWS_FOR_MORE_FOLDS:
+        training = replace(training, folds=_every_second(training.folds))
+    kinds = [kind for kind in kinds if suits(kind, y)]  # to all rows, not only to those chosen on
+    some, few, cross_fits = np.arange(len(y)), training, CROSS_FITS
+    if len(y) > _ROWS_TO_COMBINE:
+        kinds = [kind for kind in kinds if kind != Aggregate.kind] or kinds
+        if len(kinds) > 1:
+            some = some_rows(len(y), _ROWS_TO_CHOOSE, training.seed)
+            few, cross_fits = training.take(some), COMPARISONS
+    trials = _trials(few, kinds, cross_fits)
+    trials[Climatology.kind] = replace(climatology, quantiles=climatology.quantiles[some])
+    losses = {
+        kind: mean_pinball(few.y, trial.quantiles, levels, few.weights)
+        for kind, trial in trials.items()
+    }
     best = min(losses, key=losses.__getitem__)
     if best == Climatology.kind:
         return climatology, losses
@@ -148,3 +163,28 @@ def _choose(training: TrainingSet, kinds: Sequence[str]) -> tuple[CrossFit, dict
     if lost >= least:
         return climatology, losses
     return chosen, losses
+
+
+def _trials(
+    training: TrainingSet,
+    kinds: Sequence[str],
+    cross_fits: Mapping[str, Callable[[TrainingSet], CrossFit]],
+) -> dict[str, CrossFit]:
+    """Cross-fit each kind but climatology; the aggregate is of all others, and last."""
+    single = [k for k in kinds if k not in (Climatology.kind, Aggregate.kind)]
+    found = {kind: cross_fits[kind](training) for kind in single if suits(kind, training.y)}
+    if Aggregate.kind in kinds:
+        members = {Climatology.kind: cross_fit_climatology(training)} | found
+        found[Aggregate.kind] = (
+            aggregate_trials(training, members) if found else cross_fits[Aggregate.kind](training)
+        )
+    return found
+
+
+def _every_second(folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Join folds to two by turns: with many rows half of them is enough to fit on.
+
+    By turns and not by halves: each model is then asked about times among its own, as with more
+    folds, and not about a time before or after all of them.
+    """
+    return np.unique(folds, return_inverse=True)[1] % 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,9 @@ class TrainingSet:
 class QuantileModel(Protocol):
     """What each kind of forecaster is once it is fitted."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """A name of `transforms.forecast.kinds`."""
 
     @property
     def boosters(self) -> tuple[str, ...]:
@@ -59,3 +61,15 @@ class CrossFit:
 
     quantiles: Floats  #: shape (n, levels)
     refit: Callable[[], QuantileModel]
+
+
+def some_rows(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return the positions of at most `most` rows: one at random of each of as many stretches.
+
+    Not every k-th: where k is the length of a season, or the number of series that take turns,
+    those would be rows of one phase or of one series.
+    """
+    if count <= most:
+        return np.arange(count)
+    ends = np.arange(most + 1) * count // most
+    return np.random.default_rng(seed).integers(ends[:-1], ends[1:])

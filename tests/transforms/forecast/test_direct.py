@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from transforms.forecast import direct
 from transforms.forecast.direct import cross_fit_direct, fit_direct
 from transforms.forecast.empirical import cross_fit_climatology
 from transforms.forecast.location_scale import cross_fit_location_scale
@@ -72,3 +74,19 @@ def test_each_kind_wins_where_it_should() -> None:
             )
         }
         assert min(losses, key=losses.__getitem__) == better
+
+
+def test_size_of_trees_clearly_behind_on_one_fold_is_not_fitted_on_the_others(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sizes are tried on the first fold, and the fine one is worse on noise."""
+    fitted: list[tuple[int, int]] = []
+
+    def counted(training: TrainingSet, size: tuple[int, int]) -> direct.Direct:
+        fitted.append(size)
+        return fit_direct(training, size)
+
+    monkeypatch.setattr(direct, "fit_direct", counted)
+    X, y = rng.normal(size=(3000, 4)), rng.normal(size=3000)
+    cross_fit_direct(TrainingSet(X, y, np.arange(3000) % 3, np.array([0.1, 0.5, 0.9])))
+    assert fitted == [(128, 20), (1024, 5), (128, 20), (128, 20)]

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import BaselineError, SourceError
-from transforms.forecast import Fitted, contiguous_folds, fit_forecaster, load
+from transforms.forecast import Fitted, contiguous_folds, fit_forecaster, load, select
 from transforms.forecast.direct import cross_fit_direct
 from transforms.forecast.location_scale import cross_fit_location_scale
-from transforms.forecast.training import CrossFit, TrainingSet
+from transforms.forecast.symmetric import cross_fit_symmetric
+from transforms.forecast.training import CrossFit, TrainingSet, some_rows
 from transforms.scores import pinball_loss
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -76,18 +77,18 @@ def test_heteroscedastic_target_beats_nine_separate_boostings() -> None:
     """On HET one model has a lower loss than LightGBM per level, sorted, and honest coverage."""
     import lightgbm
 
-    train, names = heteroscedastic(3000, 1)
+    train, names = heteroscedastic(1500, 1)
     test, _ = heteroscedastic(3000, 2)
     fitted = fit(train, names, NINE)
-    assert fitted.kind == "location_scale"
+    assert fitted.kind in {"symmetric", "aggregate"}
     quantiles = fitted.predict(test)
     own = loss_of(test, quantiles, NINE)
 
     y = test["y"].to_numpy()
     assert own < 0.7 * loss_of(test, np.tile(np.quantile(train["y"], NINE), (3000, 1)), NINE)
-    # coverage of 3,000 rows, and as much again for the residual quantiles of 3,000
+    # coverage of 3,000 rows, and of residual quantiles of 1,500
     coverage = np.mean((y >= quantiles[:, 0]) & (y <= quantiles[:, -1]))
-    assert abs(coverage - 0.9) < 4 * np.sqrt(2 * 0.09 / 3000)
+    assert abs(coverage - 0.9) < 4 * np.sqrt(0.09 / 3000 + 0.09 / 1500)
 
     settings = {"objective": "quantile", "verbose": -1, "num_threads": 1}
     nine = [
@@ -133,7 +134,9 @@ def test_out_of_fold_quantiles_cover_every_row_with_a_target(
     assert fitted.losses[fitted.kind] == min(fitted.losses.values())
 
 
-@pytest.mark.parametrize("cross_fit", [cross_fit_location_scale, cross_fit_direct])
+@pytest.mark.parametrize(
+    "cross_fit", [cross_fit_location_scale, cross_fit_symmetric, cross_fit_direct]
+)
 def test_out_of_fold_quantiles_do_not_see_their_own_outcome(
     cross_fit: Callable[..., CrossFit], rng: np.random.Generator
 ) -> None:
@@ -144,7 +147,7 @@ def test_out_of_fold_quantiles_do_not_see_their_own_outcome(
     honest = pinball_loss(y, found.quantiles, levels).mean()
     seen = pinball_loss(y, found.refit().quantiles(X), levels).mean()
     unconditional = pinball_loss(y, np.tile(np.quantile(y, levels), (300, 1)), levels).mean()
-    assert seen < 0.9 * unconditional
+    assert seen < 0.95 * unconditional
     assert honest > 0.97 * unconditional
 
 
@@ -170,18 +173,25 @@ def test_empty_table_gives_no_rows(fitted_mixed: tuple[Fitted, pl.DataFrame]) ->
     assert fitted.predict(table.head(0)).shape == (0, len(LEVELS))
 
 
-@pytest.mark.parametrize("kind", ["location_scale", "direct", "climatology"])
-def test_reload_is_bit_equal(kind: str, tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("location_scale",),
+        ("symmetric",),
+        ("direct",),
+        ("climatology",),
+        ("symmetric", "location_scale", "linear", "aggregate"),
+    ],
+)
+def test_reload_is_bit_equal(
+    kinds: tuple[str, ...], tmp_path: Path, rng: np.random.Generator
+) -> None:
     """Each kind predicts the same bits and has the same id after save and load."""
-    x = rng.uniform(size=400)
-    targets = {
-        "location_scale": 5 * x + (0.1 + x) * rng.normal(size=400),
-        "direct": rng.poisson(1 + 4 * (x > 0.5)) * (rng.uniform(size=400) < 0.6).astype(float),
-        "climatology": rng.normal(size=400),
-    }
-    table = pl.DataFrame({"x": x, "y": targets[kind]})
-    fitted = fit(table, ["x"])
-    assert fitted.kind == kind
+    x, z = rng.uniform(size=(2, 400))
+    table = pl.DataFrame({"x": x, "z": z})
+    table = table.with_columns(y=np.sin(6 * x) + 3 * z + (0.1 + x) * rng.normal(size=400))
+    fitted = fit_forecaster(table, "y", ["x", "z"], LEVELS, np.arange(400) % 3, 1, kinds=kinds)
+    assert fitted.kind == kinds[-1]
     fitted.save(tmp_path / "model")
     again = load(tmp_path / "model")
     np.testing.assert_array_equal(fitted.predict(table), again.predict(table))
@@ -341,4 +351,36 @@ def test_one_fold_of_many_rows_is_halved(rng: np.random.Generator) -> None:
     table = pl.DataFrame({"x": rng.normal(size=10_001)})
     table = table.with_columns(y=2 * pl.col("x") + pl.Series(rng.normal(size=10_001)))
     fitted = fit_forecaster(table, "y", ["x"], (0.1, 0.5, 0.9), np.zeros(10_001, np.int64), 1)
-    assert fitted.kind == "location_scale"
+    assert fitted.kind == "linear"
+
+
+def test_a_target_constant_in_all_but_one_fold_is_no_error(rng: np.random.Generator) -> None:
+    """A fold's complement may hold one value only; every kind then forecasts that."""
+    y = np.where(np.arange(100) >= 80, rng.normal(size=100), 0.0)
+    fitted = fit(pl.DataFrame({"x": rng.normal(size=100), "y": y}), ["x"])
+    assert fitted.losses[fitted.kind] <= fitted.losses["climatology"]
+
+
+def test_an_aggregate_of_many_rows_is_tried_where_no_other_kind_is_named() -> None:
+    """Its cost is that of all its members; beyond ten thousand rows one kind is chosen."""
+    rng = np.random.default_rng(6)
+    table = pl.DataFrame({"x": rng.normal(size=10_001)})
+    table = table.with_columns(y=2 * pl.col("x") + pl.Series(rng.normal(size=10_001)))
+    folds = np.arange(10_001) % 2
+    both = fit_forecaster(table, "y", ["x"], LEVELS, folds, 1, kinds=("linear", "aggregate"))
+    assert set(both.losses) == {"climatology", "linear"}
+
+
+def test_family_that_a_single_row_rules_out_is_not_chosen_on_the_others(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many rows, kinds are compared on some; the rest may hold what a family cannot have."""
+    monkeypatch.setattr(select, "_ROWS_TO_COMBINE", 300)
+    monkeypatch.setattr(select, "_ROWS_TO_CHOOSE", 150)
+    x = rng.standard_normal(600)
+    y = np.exp(x + 0.2 * rng.standard_normal(600))
+    y[np.setdiff1d(np.arange(600), some_rows(600, 150, 0))[0]] = 0.0
+    folds = contiguous_folds(np.arange(600), 3)
+    table = pl.DataFrame({"x": x, "y": y})
+    fitted = fit_forecaster(table, "y", ["x"], LEVELS, folds, 0, kinds=("lognormal", "linear"))
+    assert fitted.kind == "linear"

@@ -1,0 +1,1 @@
+"""Forecasters combined: their quantiles averaged with weights that are learnt out of fold."""

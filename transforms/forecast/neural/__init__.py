@@ -1,0 +1,1 @@
+"""Neural forecasters: learnt with JAX (extra `neural`), forecast with NumPy."""

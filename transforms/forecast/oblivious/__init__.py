@@ -1,0 +1,1 @@
+"""Trees that ask one question a level: fast to grow and to read without compiled code of ours."""
