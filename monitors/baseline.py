@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from monitors.ahead import AheadForecaster
 from monitors.attribute.feature_attributions import AttributionNull
 from monitors.encoder import Encoder
 from monitors.feature_shift.reference import Reference
@@ -37,10 +39,13 @@ from transforms.calibrate.cqr import Conformal
 from transforms.calibrate.cqr import from_dict as conformal_from_dict
 from transforms.forecast.fitted import Fitted
 from transforms.forecast.fitted import load as load_forecaster
+from transforms.forecast.panel.fitted import load_panel
 
 BASELINE_VERSION = 4
 MANIFEST = "manifest.json"
-ATTRIBUTIONS = "attributions.json"  # of a forecaster
+SCORE_NULL, SCORE_NULLS = "score_null.json", "score_nulls.json"  # of a forecaster
+ATTRIBUTIONS, ONLINE = "attributions.json", "online.json"
+HISTORY = "history.parquet"
 
 #: Parts of the stream file that a baseline is made from: if one changes, it must be fitted anew.
 _DECIDING = (
@@ -65,6 +70,8 @@ class Forecaster:
     null: ScoreNull
     model_id: str
     attributions: AttributionNull | None = None  #: where that monitor is on
+    #: by key, the state of the online calibrator after the reference; see `online_intervals`
+    online: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,9 @@ class Baseline:
     id: str = ""
     #: rows of the reference, by key or `POOL`; see `reference_rows`
     rows: Mapping[str, pa.Table] = field(default_factory=dict)
+    #: by target, of series' own future
+    ahead: Mapping[str, AheadForecaster] = field(default_factory=dict)
+    history: pa.Table | None = None  #: the last rows of series in the reference, for `ahead`
 
     @property
     def keys(self) -> int:
@@ -90,6 +100,12 @@ class Baseline:
     def reference_of(self, key: str) -> Reference | None:
         """Return what the windows of a key are compared with; None when there is nothing."""
         return self.references.get(POOL if is_pooled(self.stream) else key)
+
+    def null_of(self, target: str, key: str) -> ScoreNull:
+        """Return what the scores of a target's forecasts are held against."""
+        if target in self.ahead:
+            return self.ahead[target].null_of(key)
+        return self.forecasters[target].null
 
     def rows_of(self, key: str) -> pa.Table:
         """Return the rows kept of what the windows of a key are compared with, in order of time.
@@ -213,14 +229,22 @@ def _write(baseline: Baseline, folder: Path) -> None:
     write_references(baseline.references, folder)
     _dump(folder / "expectations.json", list(baseline.expectations))
     write_rows(baseline.rows, folder)
-    for number, forecaster in enumerate(baseline.forecasters.values()):
+    if baseline.history is not None:
+        pq.write_table(baseline.history, folder / HISTORY, compression="zstd")
+    for number, spec in enumerate(baseline.stream.forecasts):
         own = folder / f"forecast-{number}"
         own.mkdir()
+        if spec.target in baseline.ahead:
+            _write_ahead(baseline.ahead[spec.target], own)
+            continue
+        forecaster = baseline.forecasters[spec.target]
         forecaster.model.save(own)
         _dump(own / "conformal.json", forecaster.conformal.to_dict())
-        _dump(own / "score_null.json", forecaster.null.to_dict())
+        _dump(own / SCORE_NULL, forecaster.null.to_dict())
         if forecaster.attributions is not None:
             _dump(own / ATTRIBUTIONS, forecaster.attributions.to_dict())
+        if forecaster.online:
+            _dump(own / ONLINE, dict(forecaster.online))
 
 
 def _read(folder: Path, identity: str) -> Baseline:
@@ -228,17 +252,21 @@ def _read(folder: Path, identity: str) -> Baseline:
     stream = Stream.model_validate(about["stream"])
     encoder = Encoder.from_json(_parse(folder / "encoder.json"))
     references = open_references(folder, encoder, shift_method(stream))
-    forecasters = {}
+    forecasters, ahead = {}, {}
     for number, spec in enumerate(stream.forecasts):
         own = folder / f"forecast-{number}"
+        if spec.ahead is not None:
+            ahead[spec.target] = _read_ahead(own)
+            continue
         model = load_forecaster(own)
-        known = own / ATTRIBUTIONS
+        known, online = own / ATTRIBUTIONS, own / ONLINE
         forecasters[spec.target] = Forecaster(
             model,
             conformal_from_dict(_parse(own / "conformal.json")),
-            ScoreNull.from_dict(_parse(own / "score_null.json")),
+            ScoreNull.from_dict(_parse(own / SCORE_NULL)),
             model.model_id,
             AttributionNull.from_dict(_parse(known)) if known.exists() else None,
+            _parse(online) if online.exists() else {},
         )
     return Baseline(
         stream,
@@ -250,6 +278,24 @@ def _read(folder: Path, identity: str) -> Baseline:
         _parse(folder / "expectations.json"),
         identity,
         read_rows(folder),
+        ahead,
+        pq.read_table(folder / HISTORY) if (folder / HISTORY).exists() else None,
+    )
+
+
+def _write_ahead(forecaster: AheadForecaster, folder: Path) -> None:
+    forecaster.model.save(folder)
+    _dump(folder / SCORE_NULL, forecaster.null.to_dict())
+    nulls = {key: null.to_dict() for key, null in forecaster.nulls.items()}
+    _dump(folder / SCORE_NULLS, nulls)
+
+
+def _read_ahead(folder: Path) -> AheadForecaster:
+    nulls = _parse(folder / SCORE_NULLS).items()
+    return AheadForecaster(
+        load_panel(folder),
+        ScoreNull.from_dict(_parse(folder / SCORE_NULL)),
+        {key: ScoreNull.from_dict(null) for key, null in nulls},
     )
 
 

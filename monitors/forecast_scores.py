@@ -70,6 +70,21 @@ class ForecastScores:
             pit=tuple(a + b for a, b in zip(self.pit, other.pit, strict=True)),
         )
 
+    def minus(self, other: ForecastScores) -> ForecastScores:
+        """Return what to merge where rows were scored as `other`, and are now as in this one.
+
+        An infinite width stays in the sum that it was added to.
+        """
+        return ForecastScores(
+            scored=self.scored - other.scored,
+            no_outcome=self.no_outcome - other.no_outcome,
+            below=self.below - other.below,
+            above=self.above - other.above,
+            pinball_sum=self.pinball_sum - other.pinball_sum,
+            width_sum=self.width_sum - other.width_sum if math.isfinite(other.width_sum) else 0.0,
+            pit=tuple(a - b for a, b in zip(self.pit, other.pit, strict=True)),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values; an infinite width is null."""
         finite = self.width_sum if math.isfinite(self.width_sum) else None
@@ -259,7 +274,7 @@ def _coverage(window: ForecastScores, null: ScoreNull) -> ScoreResult:
 def _pinball(window: ForecastScores, null: ScoreNull) -> ScoreResult:
     mean, deviation = null.log_pinball
     reference = math.exp(mean)
-    if deviation == 0 or window.pinball_sum == 0:
+    if deviation == 0 or window.pinball_sum <= 0:  # below 0: rounding, after a revision
         return ScoreResult(
             None,
             None,

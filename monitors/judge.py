@@ -166,7 +166,7 @@ def _forecasts(
     repeated: str | None,
 ) -> Iterator[Finding]:
     for target, scores in part.scores.items():
-        results = test_scores(scores, baseline.forecasters[target].null)
+        results = test_scores(scores, baseline.null_of(target, about["key"]))
         for monitor in forecast_monitors(stream):
             result = results[monitor]
             shared = about | {

@@ -81,6 +81,8 @@ class KeptRows:
         capacity = min(self.capacity, other.capacity)
         if not capacity:
             return NO_ROWS
+        if _ANY in (self.capacity, other.capacity):
+            return self if other.capacity == _ANY else other
         if self.run != other.run:
             message = f"rows kept by stretches of {self.run} and of {other.run} do not merge"
             raise ValueError(message)
@@ -103,7 +105,9 @@ class KeptRows:
         return self._pieces[0]
 
 
-NO_ROWS = KeptRows(0, pa.table({}))
+_ANY = 2**62  # more rows than there are
+NO_ROWS = KeptRows(0, pa.table({}))  # of rows that are there
+NOTHING = KeptRows(_ANY, pa.table({}))  # of no rows: it changes no sum
 
 
 def to_ipc(table: pa.Table) -> bytes:

@@ -11,18 +11,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from monitors.ahead import ahead_specs, history_columns
 from monitors.baseline import Baseline
 from monitors.baseline_folder import Baselines, Version
 from monitors.distinct import NO_TIMES, distinct_times
-from monitors.forecasting import forecast_rows
+from monitors.forecast_scores import ForecastScores
+from monitors.forecasting import forecast_rows, scored_later
 from monitors.gram import profile_blocks
 from monitors.kept_rows import STEPS_PER_RUN, keep_rows, kept_columns, places_of, rows_of_a_window
 from monitors.marginals.histograms import Bins, watched_bins
 from monitors.summary import summarise_groups
+from monitors.verification import issued
 from monitors.window import WindowPart
 from schemas.kafka import Topic
 from schemas.records import Batch
 from schemas.stream import Stream
+from transforms.contract import ROW
 from transforms.lateness import late_rows, lateness
 from transforms.messages import placed
 from transforms.windows import gather, places, row_spans, time_spans
@@ -39,8 +43,10 @@ class Profiled:
     """What one batch of rows gives."""
 
     parts: list[tuple[SpanKey, SpanPart]] = field(default_factory=list)
-    forecasts: list[pa.Table] = field(default_factory=list)  #: schema FORECAST
+    #: schema FORECAST, or `verification.ISSUED` where they are scored later
+    forecasts: list[pa.Table] = field(default_factory=list)
     late: pa.Table | None = None  #: rows that came too late, schema REJECT
+    history: pa.Table | None = None  #: of `ahead.history_columns` and `ROW`, where it is forecast
 
 
 class RowProfiler:
@@ -63,8 +69,9 @@ class RowProfiler:
         """
         self.stream, self.first_rows = stream, first_rows
         self.watermark, self.lateness = watermark, lateness(stream)
-        self.baselines = Baselines(baselines, versions)
+        self.baselines, self.later = Baselines(baselines, versions), scored_later(stream)
         self._bins: dict[str, Bins | None] = {}
+        self._history = [*history_columns(stream), ROW] if ahead_specs(stream) else []
 
     def profile(self, batch: Batch) -> Profiled:
         """Profile the rows of a batch."""
@@ -82,6 +89,8 @@ class RowProfiler:
         if late.any():
             found.late = late_rows(batch, late, stream.name)
             batch = Batch(batch.table.filter(pa.array(~late)), batch.path, batch.first_row)
+        if self._history:
+            found.history = batch.table.select(self._history)
         if batch.table.num_rows:
             spans = time_spans(batch.table[stream.time.column], self.lateness.every / 1e6)
             for baseline in self._baselines_of(spans):
@@ -127,6 +136,9 @@ class RowProfiler:
                 forecasts, scores[target] = forecast_rows(
                     baseline, stream, target, rows, group.key, batch.path
                 )
+                if self.later:
+                    scores[target] = ForecastScores()
+                    forecasts = issued(forecasts, group.span, baseline.id)
                 found.forecasts.append(forecasts)
             times, first = NO_TIMES, 0
             if stream.time is not None:

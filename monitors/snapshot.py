@@ -98,6 +98,11 @@ def score_intervals(forecasts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _score_first(outcomes: pl.LazyFrame) -> pl.LazyFrame:
+    """Score the outcomes that came later: a counter has no way back, so the first one counts."""
+    return score_intervals(outcomes.filter(pl.col("revision") == 0))
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """How a table is reduced."""
@@ -153,6 +158,7 @@ def _count_stretches(stretches: pl.LazyFrame) -> pl.LazyFrame:
 
 _TABLES: tuple[tuple[str, _Table], ...] = (
     ("forecasts", _Table(score_intervals, _summed("target"))),
+    ("outcomes", _Table(_score_first, _summed("target"))),
     ("expectations", _counted("severity", "result", name="checks")),
     ("rejects", _counted("reason", name="rows")),
     ("episodes", _Table(_shifts, _count_shifts)),
@@ -177,7 +183,8 @@ def _snapshot(
     manifest: Mapping[str, Any], tally: FindingsTally, kept: Sequence[pl.DataFrame]
 ) -> RunSnapshot:
     wholes = [table.whole(rows.lazy()) for (_, table), rows in zip(_TABLES, kept, strict=True)]
-    forecasts, expectations, rejects, episodes, sentinel, summaries = pl.collect_all(wholes)
+    own, late, expectations, rejects, episodes, sentinel, summaries = pl.collect_all(wholes)
+    forecasts = pl.concat([own, late]).group_by("target").sum().sort("target")
     found = tally.view()
     ends = [end for end in (found.watermark, summaries.item()) if end is not None]
     stated = manifest.get("watermark")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +14,25 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitors.attribute.attribution_findings import check_attributions, watched_features
-from monitors.attribute.feature_attributions import attribution_null
+from monitors.ahead import AheadForecaster, ahead_specs, check_ahead, history_columns
+from monitors.attribute.attribution_findings import check_attributions
 from monitors.baseline import Baseline, Forecaster
 from monitors.baseline_folder import save_baseline
 from monitors.beam.merge import MergeParts, SummariseRows
 from monitors.encoder import Encoder, fit_encoder
 from monitors.expectations import gate, validate_reference
 from monitors.feature_shift.reference import blocks_per_window
-from monitors.forecast_scores import ForecastScores, score, score_null
-from monitors.judge import SEED
 from monitors.pooling import is_pooled, windows_drawn
 from monitors.reference_rows import choose_rows, reference_step
 from monitors.rollup import ALL_KEYS
 from monitors.summary import TableSummary, merge
+from pipelines.fit_forecasters import (
+    ahead_of,
+    forecaster_of,
+    last_rows,
+    window_of_rows,
+    with_outcomes,
+)
 from pipelines.fit_references import Cut, fit_references
 from pipelines.run_folder import RowCounts
 from pipelines.runners import run_graph
@@ -41,21 +46,34 @@ from pipelines.sources import (
     tally_table,
 )
 from schemas.errors import ReferenceDataError, StreamFileError
-from schemas.forecasts import ForecastSpec
+from schemas.records import Batch
 from schemas.stream import Stream
 from transforms.beam import TALLIES, ReadBatches, SampleRows, WithPositions
-from transforms.calibrate.cqr import calibrate
-from transforms.forecast.frame import forecast_features, forecast_frame, interval_columns
-from transforms.forecast.select import fit_forecaster
 from transforms.lags import LAGGED
-from transforms.windows import row_spans, time_spans
+from transforms.windows import time_spans
 
 SAMPLE_ROWS = (
     100_000  # the basis and the forecasters are fitted on them; all rows go into the profile
 )
-FOLDS = 5
 FEW_WINDOWS = 8
+_SERIES = "series"
 MOST_NAMED = 3  # keys whose reference is too short
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Rows of the stream's source that take the place of the reference."""
+
+    start: datetime
+    end: datetime  #: the first time that is not among them
+    #: columns key, target, valid_time, outcome: those that came after their rows
+    outcomes: pl.DataFrame | None = None
+    scored: Collection[str] = ()  #: targets whose forecasts can be tested, and must stay so
+
+    @property
+    def between(self) -> tuple[int, int]:
+        """Both in µs since 1970."""
+        return round(self.start.timestamp() * 1e6), round(self.end.timestamp() * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,7 @@ def fit(
     runner: str = "local",
     options: Sequence[str] = (),
     since: datetime | None = None,
+    recent: Recent | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> FitReport:
     """Fit the baseline of a stream and make it the current one of a folder.
@@ -82,6 +101,7 @@ def fit(
     Parameters
     ----------
     since : windows that begin then or later are judged by it; None: all of them.
+    recent : fit on these rows; None: on the stream's reference.
 
     Raises
     ------
@@ -92,11 +112,15 @@ def fit(
         message = "--since: windows counted in rows have no time from which a baseline could count"
         raise StreamFileError(message)
     check_attributions(stream)
+    check_ahead(stream)
+    told, between = stream, None
+    if recent is not None:
+        stream, between = stream.model_copy(update={"reference": stream.source}), recent.between
     paths = source_files(stream.reference)
     check_files(paths, stream.reference, stream)
     with staging_folder(folder) as staging:
         say("reading the reference")
-        sample, summary, rows = _sample(stream, paths, staging, runner, options)
+        sample, summary, rows = _sample(stream, paths, staging, runner, options, between)
         results: list[dict[str, Any]] = []
         if stream.monitors.expectations:
             say("checking what is expected of the reference")
@@ -104,6 +128,8 @@ def fit(
             gate(results)
         windows, keys = _windows(stream, sample, rows["used"])
         _require_two_windows(stream, sample, rows["used"])
+        if recent is not None:
+            _require_enough("holds", windows)
         _require_lags(stream, sample)
         encoder = fit_encoder(
             sample,
@@ -117,17 +143,30 @@ def fit(
         say("profiling the reference, and learning how its own windows vary")
         per_window = blocks_per_window(windows)
         drawn = windows_drawn(len(encoder.centre), per_window) / _windows_of_keys(stream, sample)
-        cut = Cut(keys, per_window, drawn)
+        cut = Cut(keys, per_window, drawn, between)
         fitted = fit_references(stream, paths, encoder, cut, staging, runner, options)
-    forecasters = {}
+        series = read_parts(staging / _SERIES)
+    if recent is not None and recent.outcomes is not None:
+        sample = with_outcomes(stream, sample, recent.outcomes)
+        series = None if series is None else with_outcomes(stream, series, recent.outcomes)
+    forecasters, ahead = dict[str, Forecaster](), dict[str, AheadForecaster]()
     for spec in stream.forecasts:
         say(f"fitting the forecaster of {spec.target}")
-        forecasters[spec.target] = _forecaster(stream, spec, sample)
+        if spec.ahead is None:
+            forecasters[spec.target] = forecaster_of(stream, spec, sample)
+        else:
+            assert series is not None  # noqa: S101 (there are rows, see `_sample`)
+            ahead[spec.target] = ahead_of(stream, spec, series)
+    for target in () if recent is None else recent.scored:
+        _require_enough(f"has outcomes of {target!r} in", forecasters[target].null.misses.windows)
+    history = None
+    if series is not None and stream.explain.rows:  # 0: no row of the reference is to be kept
+        history = last_rows(stream, ahead.values(), series)
     known = keys if is_pooled(stream) else len(set(fitted.references) - {ALL_KEYS})
     step = reference_step(stream, sample, rows["used"])
     span = _span(stream, sample, rows) | {"keys": known, "step": step}
     baseline = Baseline(
-        stream,
+        told,
         encoder,
         fitted.references,
         summary,
@@ -135,19 +174,29 @@ def fit(
         span,
         results,
         rows=choose_rows(stream, sample, step),
+        ahead=ahead,
+        history=history,
     )
     notes = _notes(encoder, windows, results, fitted.short)
     return FitReport(save_baseline(baseline, folder, since), rows, windows, notes)
 
 
 def _sample(
-    stream: Stream, paths: Sequence[str], staging: Path, runner: str, options: Sequence[str]
+    stream: Stream,
+    paths: Sequence[str],
+    staging: Path,
+    runner: str,
+    options: Sequence[str],
+    between: tuple[int, int] | None,
 ) -> tuple[pa.Table, TableSummary, RowCounts]:
-    """First pass: a bounded sample, the column summaries, and the row counts."""
+    """First pass: a bounded sample, the column summaries, and the row counts.
+
+    With forecasts `ahead`, all rows as well, of the columns that these read.
+    """
     first = {} if stream.window.rows is None else first_rows(paths, stream.reference)
 
     def build(pipeline: beam.Pipeline) -> None:
-        read = pipeline | "read" >> ReadBatches(paths, stream.reference, stream)
+        read = pipeline | "read" >> ReadBatches(paths, stream.reference, stream, between)
         sample = (
             read["batches"]
             | "positions" >> beam.ParDo(WithPositions(first))
@@ -160,6 +209,12 @@ def _sample(
             | "merge" >> beam.CombineGlobally(MergeParts(merge)).without_defaults()
             | "as JSON" >> beam.Map(lambda part: pa.table({"json": [part.to_json()]}))
         )
+        if ahead_specs(stream):
+            _ = (
+                read["batches"]
+                | "columns of series" >> beam.Map(_columns, history_columns(stream))
+                | "keep series" >> WriteParts(staging / _SERIES)
+            )
         _ = sample | "keep sample" >> WriteParts(staging / "sample")
         _ = summary | "keep summary" >> WriteParts(staging / "summary")
         _ = read[TALLIES] | "as rows" >> beam.Map(tally_table) | WriteParts(staging / "tallies")
@@ -178,6 +233,10 @@ def _sample(
     return sample, TableSummary.from_json(summary["json"][0].as_py()), rows
 
 
+def _columns(batch: Batch, names: Sequence[str]) -> pa.Table:
+    return batch.table.select(names)
+
+
 def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
     """Return how many windows the reference holds (of one key), and how many keys."""
     keys = 1
@@ -194,7 +253,7 @@ def _windows(stream: Stream, sample: pa.Table, rows: int) -> tuple[float, int]:
 def _windows_of_keys(stream: Stream, sample: pa.Table) -> int:
     """Return about how many windows the keys have together, from those that the sample meets."""
     about = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key))))
-    window = pl.Series("\0window", _window_of_rows(stream, sample))
+    window = pl.Series("\0window", window_of_rows(stream, sample))
     return about.with_columns(window).n_unique()
 
 
@@ -214,6 +273,16 @@ def _require_two_windows(stream: Stream, sample: pa.Table, rows: int) -> None:
             f"{stream.reference.path}: the reference holds {windows:.2g} windows of {each}; two "
             f"are the least, and {FEW_WINDOWS} or more are better: give a longer reference or "
             f"shorter windows"
+        )
+        raise ReferenceDataError(message)
+
+
+def _require_enough(has: str, windows: float) -> None:
+    """Refuse a baseline of recent rows whose windows could not be tested: the old one can."""
+    if windows < FEW_WINDOWS:
+        message = (
+            f"what `refit: on` spans {has} {windows:.0f} windows, and monitors need {FEW_WINDOWS}; "
+            f"give a longer one"
         )
         raise ReferenceDataError(message)
 
@@ -267,44 +336,3 @@ def _notes(
             f"false-alarm rate rests on little: give a longer reference when you can"
         )
     return notes
-
-
-def _forecaster(stream: Stream, spec: ForecastSpec, sample: pa.Table) -> Forecaster:
-    """Fit, calibrate and score one forecaster; folds and scores are by window."""
-    windows = _window_of_rows(stream, sample)
-    numbers = np.unique(windows, return_inverse=True)[1]
-    folds = (numbers * FOLDS // (numbers.max() + 1)).astype(np.int64)
-    frame = forecast_frame(sample, stream, spec)
-    fitted = fit_forecaster(
-        frame, spec.target, forecast_features(stream, spec), spec.levels, folds, SEED
-    )
-    low, high = interval_columns(spec)
-    held_out = fitted.out_of_fold
-    outcome = frame[spec.target].cast(pl.Float64).to_numpy()
-    conformal = calibrate(held_out[:, low], held_out[:, high], outcome, spec.interval)
-    lower, upper = conformal.apply(held_out[:, low], held_out[:, high])
-    scores: list[ForecastScores] = []
-    for number in np.unique(numbers):
-        own = numbers == number
-        scores.append(score(held_out[own], lower[own], upper[own], outcome[own], spec.levels))
-    known = None
-    if stream.monitors.attributions:
-        names = watched_features(stream, spec)
-        known = attribution_null(fitted, frame, _windows_by_key(stream, sample), names)
-    null = score_null(scores, spec.interval)
-    return Forecaster(fitted, conformal, null, fitted.model_id, known)
-
-
-def _windows_by_key(stream: Stream, sample: pa.Table) -> np.ndarray:
-    """Return for each row the number of its window of its key."""
-    about = pl.DataFrame(pl.from_arrow(sample.select(list(stream.key))))
-    window = pl.Series("\0window", _window_of_rows(stream, sample))
-    number = about.with_columns(window).select(pl.struct(pl.all()).rank("dense"))
-    return number.to_series().to_numpy().astype(np.int64)
-
-
-def _window_of_rows(stream: Stream, sample: pa.Table) -> np.ndarray:
-    if stream.window.length_seconds is not None and stream.time is not None:
-        return time_spans(sample[stream.time.column], stream.window.length_seconds)
-    assert stream.window.rows is not None  # noqa: S101 (windows have a length or a count)
-    return row_spans(sample, 0, stream.window.rows)

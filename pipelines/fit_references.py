@@ -36,6 +36,7 @@ class Cut:
     keys: int
     per_window: int  #: blocks per window
     drawn: float  #: share of the windows that the pool holds, where keys share one reference
+    between: tuple[int, int] | None = None  #: event times in µs since 1970; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def fit_references(
     method = shift_method(stream)
 
     def build(pipeline: beam.Pipeline) -> None:
-        read = pipeline | "read" >> ReadBatches(paths, stream.reference, stream)
+        read = pipeline | "read" >> ReadBatches(paths, stream.reference, stream, cut.between)
         blocks = read["batches"] | "profile" >> beam.ParDo(
             ProfileBlocks(file, stream, cut.per_window, cut.drawn, first)
         ).with_outputs(ALL, main="blocks")

@@ -36,6 +36,9 @@ class Progress:
     heard: Mapping[str, float] = field(default_factory=dict)  #: when a partition last had rows
     watermark: int | None = None  #: µs since 1970
     rows: int = 0  #: read, those that could not be used included
+    outcomes: Mapping[str, list[float]] = field(default_factory=dict)  #: files, as `files`
+    #: by target that is forecast `ahead`: up to when, in µs since 1970
+    ahead: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Progress:
@@ -184,14 +187,18 @@ def files_gone(stream: Stream, progress: Progress) -> list[str]:
     """Return the files that were read and are no longer there, whatever the source is by now."""
     assert isinstance(stream.source, Source)  # noqa: S101 (the caller looked)
     elsewhere = progress.files.keys() - list_files(stream.source, none_yet=True).keys()
+    elsewhere |= progress.outcomes.keys()
     return sorted(path for path in elsewhere if not FileSystems.exists(path))
 
 
 def changed_files(stream: Stream, progress: Progress) -> list[str]:
     """Return the files that were read and have changed since; those that are gone do not count."""
     assert isinstance(stream.source, Source)  # noqa: S101 (the caller looked)
-    seen = list_files(stream.source, none_yet=True)
-    return [p for p, about in progress.files.items() if p in seen and list(about) != seen[p]]
+    seen, read = list_files(stream.source, none_yet=True), {**progress.files}
+    if stream.outcomes is not None:
+        seen |= list_files(stream.outcomes, none_yet=True)
+        read |= progress.outcomes
+    return [path for path, about in read.items() if path in seen and list(about) != seen[path]]
 
 
 def _newest(tallies: Iterable[Tally], progress: Progress) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from monitors.baseline_folder import read_versions
 from pipelines.progress import changed_files, files_gone
+from pipelines.refit import refit
 from pipelines.run_folder import MANIFEST, Run, open_run
 from pipelines.sinks import readable_errors, staging_folder
 from pipelines.tick import Job, progress_of, tick, version_rows
@@ -36,6 +37,7 @@ def run(job: Job, *, anew: bool = False) -> Run:
         before = _begin(job, anew=anew)
         if not isinstance(job.stream.source, Topic):
             tick(job, staging, before, everything=True, always=True)
+            refit(job, open_run(job.out))
         else:  # as many messages at a time as fit into memory, and only those that are there now
             from pipelines.kafka.ranges import end_offsets
 
@@ -75,7 +77,7 @@ def follow(
             if before is not None and not isinstance(job.stream.source, Topic):
                 _refuse_changed(job, before)
             if tick(job, staging, before, everything=False, always=before is None):
-                before = open_run(job.out)
+                before = refit(job, open_run(job.out))
                 tell(before)
             stop.wait(max(0.0, every - (time.monotonic() - begun)))
 
@@ -129,6 +131,7 @@ def _deciding(stream: Stream) -> dict[str, Any]:
             "watermark": True,
             "reference": True,
             "explain": True,
+            "refit": True,
             "source": how_to_reach,
         }
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, NotRequired
 
 import polars as pl
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
@@ -39,6 +39,39 @@ Instant = Annotated[str, AfterValidator(_instant)]  # ISO 8601 with a zone
 RowCounts = TypedDict("RowCounts", {"in": int, "used": int, "rejected": int, "late": int})
 
 
+class OutcomeCounts(TypedDict):
+    """Outcomes so far; a row has one value of each target, and rejected rows have none.
+
+    Values = used + repeated + unmatched + waiting + null.
+    """
+
+    rows: int  #: read from the files of outcomes
+    rejected: int  #: of them, that could not be used or became known too late
+    used: int  #: values that became the outcome of a forecast, revisions included
+    repeated: int  #: values that said nothing new
+    unmatched: int  #: values that no forecast awaited
+    waiting: int  #: values whose forecast may still come
+    null: int  #: values that are null: nothing is known yet
+    after_final: int  #: outcomes of forecasts whose windows were final: no monitor saw them
+
+
+def outcome_sentence(counts: OutcomeCounts) -> str:
+    """Say that every outcome is accounted for."""
+    return (
+        f"outcomes: {counts['rows']:,} rows in, {counts['rejected']:,} rejected; values: "
+        f"{counts['used']:,} used, {counts['repeated']:,} repeated, {counts['unmatched']:,} "
+        f"without forecast, {counts['waiting']:,} waiting for theirs, {counts['null']:,} null"
+    )
+
+
+class RefitTried(TypedDict):
+    """The last attempt to fit a new baseline because monitors alarmed."""
+
+    window_end: Instant  #: of the last window that called for it
+    baseline_id: str | None  #: None: it failed
+    note: str
+
+
 @with_config(ConfigDict(extra="allow"))
 class Manifest(TypedDict):
     """What run.json holds; keys that a later version adds are kept."""
@@ -60,6 +93,8 @@ class Manifest(TypedDict):
     progress: dict[str, Any]  #: see `pipelines.progress`
     state: dict[str, list[str]]  #: of windows that are not final; see `pipelines.window_state`
     control: dict[str, Any]  #: state of `monitors.alarms.control`
+    outcomes: NotRequired[OutcomeCounts]  #: of a stream whose file has `outcomes`
+    refit: NotRequired[RefitTried]
 
 
 _MANIFEST = TypeAdapter(Manifest)

@@ -89,16 +89,18 @@ def print_run(run: Run, out: Console, err: Console, *, briefly: bool) -> bool:
     ----------
     briefly : one line, and open episodes: for a run that goes on.
     """
-    from pipelines.run_folder import row_sentence
+    from pipelines.run_folder import outcome_sentence, row_sentence
 
-    rows, windows = row_sentence(run.manifest["rows"]), f"windows: {run.manifest['windows']}"
+    counts, windows = [row_sentence(run.manifest["rows"])], f"windows: {run.manifest['windows']}"
+    if "outcomes" in run.manifest:
+        counts.append(outcome_sentence(run.manifest["outcomes"]))
     shifts = run.table("episodes")
     if briefly:  # and without a look at all findings
         shifts = shifts.filter("open")
-        out.print(Text(f"{rows}; {windows}; open alarms: {shifts.height}"))
+        out.print(Text(f"{'; '.join(counts)}; {windows}; open alarms: {shifts.height}"))
     else:
         findings = run.table("findings")
-        out.print(Text(rows))
+        out.print(Text("\n".join(counts)))
         for line in not_tested(findings):
             err.print(Text(f"note: {line}"))
         alarms = findings.filter(alarm=True).height

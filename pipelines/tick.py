@@ -11,8 +11,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -20,29 +21,31 @@ import apache_beam as beam
 import polars as pl
 import pyarrow.parquet as pq
 
+from monitors.ahead import ahead_specs
 from monitors.alarms.control import control
 from monitors.alarms.episodes import episodes
 from monitors.baseline import Baseline, check_fits
 from monitors.baseline_folder import Baselines, Version, read_versions
 from monitors.beam.judge import FINDINGS, JudgeParts
-from monitors.beam.merge import MergeParts
-from monitors.beam.profile import FORECASTS, LATE, ProfileRows
-from monitors.beam.profile import TALLIES as LATE_TALLIES
+from monitors.beam.profile import FORECASTS
 from monitors.budget import is_rolled_up
+from monitors.forecasting import scored_later
 from monitors.profiling import SpanKey, SpanPart
 from monitors.rollup import ALL_KEYS
 from pipelines import evidence
 from pipelines.commit import STATE, adopt, commit, compact
-from pipelines.progress import Intake, NewMessages, Progress, intake
+from pipelines.forecast_ahead import SERIES, forecast_ahead
+from pipelines.late_outcomes import NO_COUNTS, SETTLED, STATE_TABLES, new_outcomes, settle
+from pipelines.progress import NewMessages, Progress, intake
 from pipelines.run_folder import RUN_VERSION, Manifest, RowCounts, Run, scan_parts
 from pipelines.runners import run_graph
 from pipelines.sinks import WriteParts, write_part
-from pipelines.sources import read_tallies, row_counts, tally_table
+from pipelines.sources import read_tallies, row_counts
+from pipelines.take_in import Arrivals, take_in
 from pipelines.window_state import (
     SPANS,
     WINDOWS,
     Clock,
-    MergeSpans,
     Plan,
     due_spans,
     judged_windows,
@@ -50,7 +53,6 @@ from pipelines.window_state import (
     make_plan,
     no_windows,
     read_spans,
-    span_table,
 )
 from schemas.errors import BaselineError
 from schemas.records import RECORDS, Tally
@@ -117,11 +119,19 @@ def tick(
     if isinstance(source, NewMessages):
         for lost in source.plan.notes:
             job.note(lost)
-    if source is not None and not source.empty:
+    outcomes = new_outcomes(job.stream, progress)
+    taken = bool(outcomes) or (source is not None and not source.empty)
+    if taken:
         job.say("reading and profiling the rows")
-        _profile(job, source, baselines, progress, staging)
+        waiting = {} if before is None else {name: before.state(name) for name in STATE_TABLES}
+        arrivals = Arrivals(source, progress.watermark, sorted(outcomes), waiting)
+        _take_in(job, baselines, arrivals, staging)
     tallies = read_tallies(staging / TALLIES)
     after = progress if source is None else source.after(tallies)
+    after = replace(after, outcomes={**progress.outcomes, **outcomes})
+    if ahead_specs(job.stream) and (taken or source is not None):
+        graph = partial(run_graph, runner=job.runner, options=job.options)
+        after = forecast_ahead(job.stream, baselines, staging, before, after, graph)
     then = Clock(job.stream, progress.watermark, progress.rows)
     now = Clock(job.stream, after.watermark, after.rows, everything)
     fresh = sorted((staging / SPANS).glob("*.parquet"))
@@ -129,19 +139,21 @@ def tick(
     windows = no_windows() if before is None else pl.read_parquet(before.state(WINDOWS))
     rolled_up = is_rolled_up(job.stream, baselines.at(None).keys)
     plan = make_plan(now, then, fresh, kept, windows, rolled_up=rolled_up)
-    if source is None and plan.due.is_empty() and not always:
+    if source is None and not outcomes and plan.due.is_empty() and not always:
         return False
     if not plan.due.is_empty():
         job.say("judging the windows")
         _judge(job, plan, baselines, now, staging)
     manifest = _manifest(job, before, baselines, after, tallies)
+    if (taken or after.ahead != progress.ahead) and scored_later(job.stream):
+        _settle(job, staging, then, manifest, baselines.versions)
     told_anew = _decide(job.stream, baselines.at(None), staging, before, manifest)
     stays = keep_spans(fresh, kept, now, staging / _KEPT)
     evidence.choose_evidence(staging, sorted((staging / FINDINGS).glob("*.parquet")))
     left = judged_windows(plan, _named(staging, job.stream), now)
     write_part(left.to_arrow(), staging / WINDOWS)
     _publish(job.stream, staging)
-    _adopt(job.out, staging, before, manifest, stays, told_anew=told_anew)
+    _adopt(job.stream, job.out, staging, before, manifest, stays, told_anew=told_anew)
     manifest["windows"] += (
         plan.due.filter("judge", revision=0).filter(pl.col("key") != ALL_KEYS).height
     )
@@ -190,44 +202,13 @@ def _versions(job: Job, before: Run | None) -> list[Version]:
     return known
 
 
-def _profile(
-    job: Job, source: Intake, baselines: Baselines, progress: Progress, staging: Path
-) -> None:
-    """New rows to profiles of spans, forecasts, rejects and tallies."""
+def _take_in(job: Job, baselines: Baselines, arrivals: Arrivals, staging: Path) -> None:
+    """New rows and outcomes to profiles of spans, forecasts, rejects and tallies."""
 
     def build(pipeline: beam.Pipeline) -> None:
-        read = pipeline | "read" >> source.read()
-        rows = ProfileRows(
-            job.stream,
-            str(job.baselines),
-            source.first_rows,
-            progress.watermark,
-            baselines.versions,
-        )
-        profiled = read["batches"] | "profile and forecast" >> beam.ParDo(rows).with_outputs(
-            FORECASTS, LATE, LATE_TALLIES, main="parts"
-        )
-        spans = (
-            profiled["parts"]
-            | "typed" >> beam.Map(lambda part: part).with_output_types(tuple[SpanKey, SpanPart])
-            | "merge" >> beam.CombinePerKey(MergeSpans())
-            | "as rows" >> beam.Map(span_table)
-        )
-        rejects = (read[REJECTS], profiled[LATE]) | "all rejects" >> beam.Flatten()
-        tallies = (
-            (read[TALLIES], profiled[LATE_TALLIES])
-            | "all tallies" >> beam.Flatten()
-            | "by path" >> beam.Map(lambda tally: (tally.path, tally))
-            | "add up" >> beam.CombinePerKey(MergeParts())
-            | "tallies as rows" >> beam.MapTuple(lambda _, tally: tally_table(tally))
-        )
-        written = {
-            SPANS: spans,
-            FORECASTS: profiled[FORECASTS],
-            REJECTS: rejects,
-            TALLIES: tallies,
-        }
-        for name, tables in written.items():
+        folder = str(job.baselines)
+        found = take_in(pipeline, job.stream, folder, baselines.versions, arrivals)
+        for name, tables in found.items():
             _ = tables | f"keep {name}" >> WriteParts(staging / name)
 
     run_graph(build, job.runner, job.options)
@@ -262,7 +243,7 @@ def _manifest(
     if before is not None:
         rows = before.manifest["rows"]
     mark = after.watermark
-    return {
+    manifest: Manifest = {
         "version": RUN_VERSION,
         "stream": job.stream.model_dump(mode="json"),
         "baseline_id": baselines.versions[-1].id,
@@ -286,6 +267,29 @@ def _manifest(
         "state": {},
         "files": {},
     }
+    if before is not None and "refit" in before.manifest:
+        manifest["refit"] = before.manifest["refit"]
+    if job.stream.outcomes is not None:
+        earlier = None if before is None else before.manifest.get("outcomes")
+        manifest["outcomes"] = earlier or NO_COUNTS
+    return manifest
+
+
+def _settle(
+    job: Job, staging: Path, then: Clock, manifest: Manifest, versions: Sequence[Version]
+) -> None:
+    """Let go of what waited long enough for its outcome or forecast, and count."""
+    before = manifest.get("outcomes", NO_COUNTS)
+    watermark, until = manifest["progress"]["watermark"], manifest["progress"]["ahead"]
+    counts = settle(job.stream, staging, before, then, watermark, until, versions)
+    if job.stream.outcomes is None:
+        return
+    manifest["outcomes"] = counts
+    if missed := counts["after_final"] - before["after_final"]:
+        job.note(
+            f"{missed:,} outcomes came when the windows of their forecasts were final: no monitor "
+            f"sees them; a longer `watermark: allowed_lateness` keeps windows open for them"
+        )
 
 
 def _decide(
@@ -347,6 +351,7 @@ def _named(staging: Path, stream: Stream) -> pl.DataFrame:
 
 
 def _adopt(
+    stream: Stream,
     out: Path,
     staging: Path,
     before: Run | None,
@@ -370,3 +375,13 @@ def _adopt(
         SPANS: [*kept, *adopt(staging / _KEPT, out, f"{STATE}/{SPANS}")],
         WINDOWS: adopt(staging / WINDOWS, out, f"{STATE}/{WINDOWS}"),
     }
+    if scored_later(stream):
+        anew = {name: staging / SETTLED / name for name in STATE_TABLES}
+        if ahead_specs(stream):
+            anew[SERIES] = staging / SERIES
+        manifest["state"] |= {
+            name: adopt(folder, out, f"{STATE}/{name}")
+            if folder.exists() or before is None
+            else before.manifest["state"].get(name, [])
+            for name, folder in anew.items()
+        }

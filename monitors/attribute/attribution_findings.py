@@ -33,8 +33,8 @@ _CHANGED = 1.1  # times: a change of the mean size worth naming
 
 
 def watched_features(stream: Stream, spec: ForecastSpec) -> list[str]:
-    """Return the columns a forecaster reads; conditions and the calendar are never blamed."""
-    conditions = stream.with_role("condition")
+    """Return the columns a forecaster reads; conditions, lags and the calendar are never blamed."""
+    conditions = {*stream.with_role("condition"), *stream.lagged}
     return [name for name in stream.forecast_features(spec) if name not in conditions]
 
 
@@ -57,7 +57,7 @@ def check_attributions(stream: Stream) -> None:
         )
     for spec in stream.forecasts:
         for name in stream.forecast_features(spec):
-            if stream.columns[name].role == "ignore":
+            if name in stream.columns and stream.columns[name].role == "ignore":
                 raise StreamFileError(
                     f"monitors: attributions: the forecast of {spec.target!r} reads {name!r}, "
                     f"whose rows are not kept since it has `role: ignore`; give it another role"
@@ -86,6 +86,8 @@ def attribution_findings(
     untested: dict[str, str] = {}
     tested = 0  # forecasters: the findings of all of them are one test to `alarms`
     for spec in stream.forecasts:
+        if spec.ahead is not None:
+            continue
         forecaster = baseline.forecasters[spec.target]
         names = watched_features(stream, spec)
         null = forecaster.attributions

@@ -154,6 +154,8 @@ class _Judge(_WithJudge):
         due = _due(self.plan, about, pane)
         if due is None or not self.judge.is_of(about, baseline_id):
             return
+        if not part.profile.rows:  # scores alone, of outcomes that came without rows of the key
+            return
         told = self.judge.judge(about, baseline_id, part, due)
         for name, table in told.tables().items():
             if table.num_rows:

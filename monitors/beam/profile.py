@@ -17,13 +17,14 @@ from schemas.stream import Stream
 FORECASTS = "forecasts"
 LATE = "late"
 TALLIES = "late tallies"
+HISTORY = "rows of series"
 
 
 class ProfileRows(beam.DoFn):
     """Profile the rows of a batch: (`SpanKey`, `SpanPart`) for each key and span.
 
     The other outputs: the `FORECASTS` of the rows; rows that came too `LATE`, as rejects, and a
-    `Tally` of them.
+    `Tally` of them; with forecasts `ahead`, what is kept of the rows as the `HISTORY` of series.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class ProfileRows(beam.DoFn):
         if found.late is not None:
             yield TaggedOutput(LATE, found.late)
             yield TaggedOutput(TALLIES, Tally(batch.path, 0, 0, late=found.late.num_rows))
+        if found.history is not None and found.history.num_rows:
+            yield TaggedOutput(HISTORY, found.history)
         for forecasts in found.forecasts:
             yield TaggedOutput(FORECASTS, forecasts)
         yield from found.parts

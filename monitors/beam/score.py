@@ -11,6 +11,7 @@ from apache_beam.pvalue import PCollection
 
 from monitors.beam.judge import JudgeParts
 from monitors.beam.profile import FORECASTS, LATE, TALLIES, ProfileRows
+from monitors.forecasting import refuse_unbounded
 from schemas.records import Batch
 from schemas.stream import Stream
 
@@ -25,7 +26,15 @@ class ScoreWindows(beam.PTransform):
     def __init__(
         self, stream: Stream, baselines: Path, first_rows: Mapping[str, int] | None = None
     ) -> None:
+        """Refuse a stream that only a run folder can serve.
+
+        Raises
+        ------
+        StreamFileError
+            With `outcomes`, `refit`, `calibration: online` or `ahead`.
+        """
         super().__init__()
+        refuse_unbounded(stream)
         self.stream, self.folder, self.first_rows = stream, str(baselines), dict(first_rows or {})
 
     def expand(self, batches: PCollection[Batch]) -> Mapping[str, PCollection[Any]]:

@@ -66,6 +66,12 @@ def validate(stream_file: StreamFile) -> None:
             files[name] = len(paths)
     for name, count in files.items():
         console.print(Text(f"{name}: {count} file(s) with all columns of the stream"))
+    if stream.outcomes is not None:
+        from pipelines.late_outcomes import new_outcomes
+        from pipelines.progress import Progress
+
+        count = len(new_outcomes(stream, Progress()))
+        console.print(Text(f"outcomes: {count} file(s) with time, key and targets"))
     console.print(Text(f"{stream_file}: valid"))
 
 
@@ -106,15 +112,22 @@ def fit(
 
 
 @app.command()
-def backtest(stream_file: StreamFile) -> None:
+def backtest(
+    stream_file: StreamFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Evaluate the stream's forecasters on its reference, from rolling origins."""
     from pipelines.backtest import backtest_stream
+    from pipelines.backtest_tables import print_backtest
     from schemas.stream_file import load_stream
 
     stream = load_stream(stream_file)
     with progress() as say:
-        lines = backtest_stream(stream, say=say)
-    console.print(lines)
+        report = backtest_stream(stream, say=say)
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+    else:
+        print_backtest(report, console)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from monitors.baseline import check_fits
 from monitors.baseline_folder import load_baseline
+from monitors.forecasting import refuse_unbounded
 from pipelines.flink.tables import connection, topics
 from pipelines.kafka import client
 from schemas.errors import OutputError, StreamFileError, TidegaugeError
@@ -115,6 +116,7 @@ def check(stream: Stream) -> list[int]:
             f"alarms: control: {stream.alarms.control} goes from window to window, which the Flink "
             f"job cannot do yet; use `control: window`, or `tidegauge run --follow`"
         )
+    refuse_unbounded(stream)
     sink = stream.sinks.kafka
     if sink is None or sink.findings is None:
         raise StreamFileError(

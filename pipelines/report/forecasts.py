@@ -68,7 +68,7 @@ class Series:
 
 def read_series(run: Run, windows: Timeline) -> list[Series]:
     """Read and score all forecasts, target by target in the stream file's order."""
-    rows = run.scan("forecasts")
+    rows = _with_late_outcomes(run.scan("forecasts"), run.scan("outcomes"))
     order = {spec.target: place for place, spec in enumerate(run.stream.forecasts)}
     nominal = {spec.target: spec.interval for spec in run.stream.forecasts}
     targets = rows.select("target").unique().collect().to_series().sort().to_list()
@@ -98,6 +98,15 @@ def read_series(run: Run, windows: Timeline) -> list[Series]:
                 )
             )
     return series
+
+
+def _with_late_outcomes(forecasts: pl.LazyFrame, outcomes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return forecasts with the last that became known of their outcomes."""
+    same = ["key", "target", "model_id", "path", "row"]
+    last = outcomes.sort("revision").unique(same, keep="last").select(*same, late="outcome")
+    return forecasts.join(last, on=same, how="left", maintain_order="left").with_columns(
+        outcome=pl.coalesce("late", "outcome")
+    )
 
 
 def _columns(rows: pl.LazyFrame, levels: list[float]) -> pl.LazyFrame:

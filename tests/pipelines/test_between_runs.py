@@ -109,14 +109,14 @@ def test_rows_written_while_a_file_is_read_are_not_lost(
 ) -> None:
     """The file counts as it was before: the next run sees that it has changed."""
     path = arrive(grows, 0, 2 * HOURS)
-    profile = ticks._profile
+    take_in = ticks._take_in
 
     def and_then(*args: Any) -> None:
-        profile(*args)
+        take_in(*args)
         current_rows().head(4 * HOURS).write_parquet(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ticks, "_profile", and_then)
+        patch.setattr(ticks, "_take_in", and_then)
         assert ran(grows).manifest["rows"]["in"] == 2 * HOURS
     assert ran(grows).manifest["rows"]["in"] == 4 * HOURS
 

@@ -40,7 +40,7 @@ CONTRACT = {
             "--fail-on-alarm",
         },
     ),
-    "backtest": (["STREAM.yaml"], set()),
+    "backtest": (["STREAM.yaml"], {"--json"}),
     "explain": (["FINDING_ID"], {"--run", "--baseline"}),
     "report": (["RUN_DIR"], {"--out", "--baseline"}),
     "serve": (
