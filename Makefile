@@ -40,7 +40,7 @@ demo: setup  ## run the demo on real data
 	@$(BIN)/tidegauge demo
 
 test: setup  ## run every test that needs no server
-	$(BIN)/python -m pytest -m 'not integration'
+	$(BIN)/python -m pytest -m 'not integration' -n auto --maxprocesses 4
 
 integration: setup  ## run the tests that need real servers or a browser
 	@scripts/install-integration-services
