@@ -24,6 +24,7 @@ from pipelines.run_folder import Run, open_run
 from pipelines.sinks import write_part
 from schemas.errors import BaselineError, OutputError
 from schemas.records import EVIDENCE, RECORDS, WindowKey
+from tests.conftest import FORECASTS
 from tests.pipelines.report.small_runs import ALARM, finding, row_stream, write_small_run
 from tests.small_streams import (
     HOURS,
@@ -134,11 +135,7 @@ def test_the_number_of_rows_kept_may_change_at_any_time(small: Watched) -> None:
     assert tidegauge("run", small.file).code == 0
     stream_file(small.folder, explain={"rows": 100}, forecasts=[{"target": "s1"}])
     assert tidegauge("run", small.file).code != 0  # the forecasts have changed
-    stream_file(
-        small.folder,
-        explain={"rows": 100},
-        forecasts=[{"target": "s1", "features": ["s2", "s4", "s6"]}],
-    )
+    stream_file(small.folder, explain={"rows": 100}, forecasts=FORECASTS)
     said = tidegauge("run", small.file)
     assert said.code == 0, said.err
     assert open_run(small.run).manifest["ticks"] == 2
