@@ -25,6 +25,7 @@ HEAVY = {
     "jax",
     "lightgbm",
     "matplotlib",
+    "scipy.optimize",
     "scipy.stats",
     "statsmodels",
 }

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from transforms.distributions import hansen
 from transforms.forecast.own_lags import Lags, own_lags, past
@@ -125,6 +124,8 @@ def cross_fit_har(training: TrainingSet) -> CrossFit:
 
 def fit_har(training: TrainingSet, lags: Lags) -> Har:
     """Fit on all rows."""
+    from scipy import optimize
+
     y, weights = training.y, training.weights
     centre, unit = float(y.mean()), float(y.std()) or 1.0
     standard = (y - centre) / unit
