@@ -75,12 +75,7 @@ class Fitted:
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in reversed(self._files().items()):
-            partial = folder / f".{name}.partial"
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(folder / name)
+            write_whole(folder / name, content)
 
     def _files(self) -> dict[str, str]:
         boosters = self.model.boosters
@@ -133,6 +128,16 @@ def load(folder: Path) -> Fitted:
         ) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BaselineError(f"{folder}: the forecaster is damaged ({error!r}); {again}") from error
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _digest(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from schemas.errors import BaselineError
 from transforms.calibrate import cqr
 from transforms.calibrate.cqr import Conformal
-from transforms.forecast.fitted import Fitted, load
+from transforms.forecast.fitted import Fitted, load, write_whole
 from transforms.forecast.panel.design import SERIES, Design
 from transforms.forecast.panel.frame import Frame, panel_frame
 from transforms.forecast.panel.grid import Panel, Table, read_panel
@@ -179,12 +178,7 @@ class FittedPanel:
         """Write each model into a folder of its own, and last ``panel.json``, which names them."""
         for number, model in enumerate(self.models.values()):
             model.forecaster.save(folder / str(number))
-        partial = folder / f".{_FILE}.partial"
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(self._state())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / _FILE)
+        write_whole(folder / _FILE, self._state())
 
     def _state(self) -> str:
         state = {
