@@ -11,6 +11,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,8 @@ def tables() -> dict[str, Callable[[], tuple[Floats, Floats]]]:
     from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
     from statsmodels.datasets import anes96, fair, randhie, star98
 
-    def frame(module: object, target: str, *without: str) -> tuple[Floats, Floats]:
-        data = module.load_pandas().data  # type: ignore[attr-defined]
+    def frame(module: ModuleType, target: str, *without: str) -> tuple[Floats, Floats]:
+        data = module.load_pandas().data
         X = data.drop(columns=[target, *without]).to_numpy(float)
         return X, data[target].to_numpy(float)
 
